@@ -1,0 +1,106 @@
+# Makefile - builds pydbattach, installs it, and installs and runs what its tests need.
+# SPDX-License-Identifier: MIT
+#
+# `make all` needs gcc, make and readline's headers, nothing else; pydbattach.sh runs it in a fresh
+# checkout. Every file in build/ is made beside its place and then moved there: a library that some
+# process has mapped, or a program that runs, is never overwritten, which would kill its users.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CFLAGS  ?= -O2 -g
+
+WARNINGS = -std=gnu11 -Wall -Wextra
+# The library lives in foreign processes: it depends on nothing, and finds Python by dlsym.
+LIBRARY_FLAGS = -shared -fPIC -O2 -nostdlib -Wl,-z,undefs -fno-stack-protector -fvisibility=hidden
+SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+
+LOOK    = $(wildcard look/*.c look/*.h) wire.h Makefile
+LOAD    = $(wildcard load/*.c load/*.h load/*.S) wire.h Makefile
+CLIENT  = $(wildcard client/*.c client/*.h) wire.h Makefile
+LIBRARY = pyinjectcode.c wire.h Makefile
+
+PROGRAMS = build/pydblook build/pydbload build/pydbclient build/pyinjectcode.so
+PAYLOAD  = pyinjectcode.py pythreadhacks.py pydbattach.gdb
+C_FILES  = $(wildcard *.c look/*.c load/*.c client/*.c tests/*.c tests/*/*.c)
+SH_FILES = $(wildcard *.sh tests/*.sh demo/*.sh bench/*.sh) .ci/run
+PY_FILES = $(wildcard *.py tests demo bench)
+
+# Interpreters, tools and the second root outlive a checkout: they are kept in the user's cache.
+export PYDBATTACH_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pydbattach
+export PYDBATTACH_SID   ?= $(PYDBATTACH_CACHE)/sid
+TOOLS = $(PYDBATTACH_CACHE)/venv/bin
+TESTS ?= tests
+PYTEST_FLAGS ?= -n 2
+
+# $(call compile,flags,libraries): all sources among the prerequisites, in one go, moved into place
+compile = @mkdir -p $(@D); echo "  $(CC) $@"; \
+	$(CC) $(WARNINGS) $(1) -I. $(filter %.c %.S,$^) $(2) -o $@.$$$$ && mv -f $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
+
+all: build/stamp  ## build everything into build/ (the default)
+
+# pydbattach.sh compares with it: newer than every source means that nothing is to be built.
+build/stamp: $(PROGRAMS) $(PAYLOAD) $(LOOK) $(LOAD) $(CLIENT) $(LIBRARY)
+	@touch $@
+
+build/pydblook: $(LOOK)
+	$(call compile,$(CFLAGS))
+
+build/pydbload: $(LOAD)
+	$(call compile,$(CFLAGS))
+
+build/pydbclient: $(CLIENT)
+	$(call compile,$(CFLAGS),-lreadline)
+
+build/pyinjectcode.so: $(LIBRARY)
+	$(call compile,$(LIBRARY_FLAGS))
+
+# The two programs that read what a hostile target may have written, with the sanitizers in them.
+build/asan/pydblook: $(LOOK)
+	$(call compile,$(SANITIZE))
+
+build/asan/pydbclient: $(CLIENT)
+	$(call compile,$(SANITIZE),-lreadline)
+
+asan: build/asan/pydblook build/asan/pydbclient  ## build look and client with sanitizers
+
+deps:  ## install what the build, the tests and lint need (apt, pip, debootstrap; quick if it is there)
+	@tests/deps.sh all
+
+deps-build:  ## install only what the build and an attach need
+	@tests/deps.sh build
+
+check: deps  ## install what the tests need, build, run all tests; TESTS=tests/test_x.py for some
+	@$(MAKE) --no-print-directory all asan
+	$(TOOLS)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
+
+lint: deps  ## shellcheck, gcc and clang with all warnings, ruff
+	shellcheck $(SH_FILES)
+	set -e; for cc in gcc clang; do for file in $(C_FILES); do \
+	    $$cc $(WARNINGS) -Werror -fsyntax-only -I. "$$file"; done; done
+	$(TOOLS)/ruff check $(PY_FILES)
+
+demo: deps-build all  ## a service that deadlocks, and you attached to it
+	@demo/demo.sh
+
+HOME_OF_PROGRAMS = $(DESTDIR)$(PREFIX)/libexec/pydbattach
+
+install: all  ## install below PREFIX (/usr/local), in DESTDIR if given
+	install -d "$(HOME_OF_PROGRAMS)" "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"
+	set -e; for file in $(PROGRAMS) pydbattach.sh; do name=$${file##*/}; \
+	    install -m 755 "$$file" "$(HOME_OF_PROGRAMS)/$$name.new"; \
+	    mv -f "$(HOME_OF_PROGRAMS)/$$name.new" "$(HOME_OF_PROGRAMS)/$$name"; done
+	install -m 644 $(PAYLOAD) "$(HOME_OF_PROGRAMS)"
+	install -m 644 doc/pydbattach.1 "$(DESTDIR)$(PREFIX)/share/man/man1/pydbattach.1"
+	ln -sfn ../libexec/pydbattach/pydbattach.sh "$(DESTDIR)$(PREFIX)/bin/pydbattach"
+
+uninstall:  ## remove what install has installed
+	rm -rf "$(HOME_OF_PROGRAMS)"
+	rm -f "$(DESTDIR)$(PREFIX)/bin/pydbattach" "$(DESTDIR)$(PREFIX)/share/man/man1/pydbattach.1"
+
+clean:  ## remove everything that was built
+	rm -rf build
+
+help:  ## this list
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+.PHONY: all asan deps deps-build check lint demo install uninstall clean help
