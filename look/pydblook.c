@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ * pydblook.c - looks at a process from outside and never touches it.
+ *
+ *   pydblook [-v] [--self PID] [--library FILE] plan PID    may it be attached to, and how (plan.c)
+ *   pydblook [-v] list                                      the Python processes here (list.c)
+ *
+ * -v tells the time of each step; --self names the launcher, which cannot be its own target;
+ * --library is the pyinjectcode.so of this build, to know it again in the target.
+ *
+ * Exit status: 0 done, 1 cannot be attached to (one line on stderr says why), 2 wrong usage.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "look.h"
+
+#define WATCH_MS 3000
+
+static struct options options;
+static double last_time;
+
+static double now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
+
+void tell_time(const char *step) {
+    double now = now_ms();
+    if (options.verbose)
+        fprintf(stderr, "pydbattach: look: %s %.2f ms\n", step, now - last_time);
+    last_time = now;
+}
+
+static int complain(const struct target *target) {
+    fflush(stdout);
+    fputs("pydbattach: ", stderr);
+    print_safely(stderr, target->refusal.line);
+    if (target->refusal.hint[0]) {
+        fputs("\npydbattach: ", stderr);
+        print_safely(stderr, target->refusal.hint);
+    }
+    fputc('\n', stderr);
+    return target->refusal.status;
+}
+
+/* Reading memory may wait: for the lock that a thread in state D holds, for a page on a file server
+ * that does not answer. Nothing but time ends such a wait, so a child reads, and what it says counts.
+ * Its exit status, or -1 with a refusal. */
+int run_watched(int (*work)(struct target *target), struct target *target) {
+    int status;
+    fflush(stdout);
+    fflush(stderr);
+    pid_t child = fork();
+    if (child < 0)
+        return work(target);
+    if (!child)
+        exit(work(target));
+    struct pollfd end = {.fd = syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
+    int ended = end.fd < 0 || poll(&end, 1, WATCH_MS) == 1;
+    if (end.fd >= 0)
+        close(end.fd);
+    if (!ended)
+        kill(child, SIGKILL);           /* it may take until the disk answers; we do not wait for that */
+    else if (waitpid(child, &status, 0) == child && WIFEXITED(status))
+        return WEXITSTATUS(status);
+    return refuse(target, "does not answer", "the memory of process %d could not be read within %d s (%s%s)", target->pid, WATCH_MS / 1000,
+                  ended ? "pydblook has crashed" : "a disk or file server that does not answer? ", ended ? "" : target->waiting_for);
+}
+
+/* The checks that need /proc only, most certain and most helpful answer first ... */
+int look_at_process(struct target *target, pid_t pid, pid_t self) {
+    if (find_process(target, pid, self) || ask_permission(target) || check_tracer(target) || read_threads(target))
+        return -1;
+    tell_time("process");
+    return 0;
+}
+
+/* ... and those that read memory: to be run under run_watched. */
+int look_into_memory(struct target *target) {
+    if (read_maps(target) || check_machine(target) || find_python(target) || check_version(target))
+        return -1;
+    tell_time("python");
+    if (check_stopped(target) || check_frozen(target) || check_waiting(target) || check_ready(target))
+        return -1;
+    tell_time("state");
+    return 0;
+}
+
+/* What happened while we looked explains more than what we found. */
+static void check_gone(struct target *target) {
+    if (is_gone(target) && strncmp(target->refusal.line, "no process", 10))
+        refuse(target, "gone", "no process with pid %d", target->pid);
+}
+
+static int plan_in_child(struct target *target) {
+    if (look_into_memory(target) || print_plan(target, &options)) {
+        check_gone(target);
+        return complain(target);
+    }
+    return 0;
+}
+
+static int plan(const char *text) {
+    struct target target = {.proc = -1};
+    char *end;
+    errno = 0;
+    long pid = strtol(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || pid == 0) {
+        fputs("pydbattach: not a process id: '", stderr);
+        print_safely(stderr, text);
+        fputs("'\n", stderr);
+        return 2;
+    }
+    if (errno || pid > INT32_MAX) {
+        fprintf(stderr, "pydbattach: no process with pid %s\n", text);
+        return 1;
+    }
+    last_time = now_ms();
+    int status = look_at_process(&target, pid, options.self) ? -1 : run_watched(plan_in_child, &target);
+    if (status < 0)
+        status = complain(&target);
+    tell_time("plan");
+    close_target(&target);
+    return status;
+}
+
+static int usage(void) {
+    fputs("usage: pydblook [-v] [--self PID] [--library FILE] plan PID\n"
+          "       pydblook [-v] list\n", stderr);
+    return 2;
+}
+
+int main(int argc, char **argv) {
+    static const struct option names[] = {{"self", required_argument, NULL, 's'}, {"library", required_argument, NULL, 'l'}, {0}};
+    int c;
+    while ((c = getopt_long(argc, argv, "+v", names, NULL)) != -1) {
+        if (c == 'v')
+            options.verbose = 1;
+        else if (c == 's')
+            options.self = atoi(optarg);
+        else if (c == 'l')
+            options.library = optarg;
+        else
+            return usage();
+    }
+    if (argc - optind == 2 && !strcmp(argv[optind], "plan"))
+        return plan(argv[optind + 1]);
+    if (argc - optind == 1 && !strcmp(argv[optind], "list"))
+        return print_list();
+    return usage();
+}
