@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: MIT
+ * pydbload.c - the launcher's C half: brings pyinjectcode.so into the target.
+ *
+ *   pydbload lock PID                           takes the lock of the target: flock on descriptor 9, /proc/PID/mem
+ *   pydbload [-v] load LIBRARY SCRIPT < PLAN    prints the address of struct pydb_state
+ *
+ * The plan is what `pydblook plan` prints. The private copy of the library is placed where the
+ * target can open it and unlinked by the library itself once it is loaded, or by us.
+ *
+ * gdb runs in a session of its own, under a guard that outlives us and gdb: whoever is killed,
+ * the target does not stay stopped and no file stays behind. Nothing here calls into the target;
+ * see pydbattach.gdb and stub_x86_64.S.
+ *
+ * Deadlines, and what is undone when they pass:
+ *   lock        1 s   nothing was done
+ *   gdb         8 s   guard kills gdb (it never calls the target), continues the target if that left it stopped
+ *   stub        2 s   nothing to undo: the stub needs nobody; the library finds no client and closes by itself
+ *   library    10 s   the same: a dlopen that comes late finds no client and closes
+ *
+ * Exit status: 0 loaded, 1 could not (one line says why), 2 usage, 3 the thread has moved: look again.
+ */
+#define _GNU_SOURCE
+#include <cpuid.h>
+#include <dirent.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../wire.h"
+
+#define LOCK_MS 1000
+#define GDB_MS 8000
+#define STUB_MS 2000
+#define LIBRARY_MS 10000
+#define TRIES 400               /* attaches in one gdb, half a millisecond each */
+#define EXIT_MOVED 3
+#define LOCK_FD 9               /* pydbattach.sh opens /proc/PID/mem here; gdb and guard hold it, too */
+
+extern const char stub_start[], stub_end[];
+extern const char stub_pthread_create[], stub_pthread_detach[], stub_dlopen[], stub_entry[];
+extern const char stub_note[], stub_back[], stub_path[], stub_python[];
+
+static int verbose;
+static volatile sig_atomic_t interrupted;
+
+struct plan {
+    char *text;                 /* the whole plan, as gdb will read it */
+    size_t size;
+    int pid;
+    unsigned uid, gid;
+    uint64_t pthread_create, pthread_detach, dlopen, stub, stub_room, note, state, entry;
+    char python[160];
+};
+
+struct copy {                   /* the private copy of the library */
+    int directory;              /* descriptor, -1: none was needed */
+    char name[40];
+    char path[96];              /* as the target names it */
+};
+
+/* One line to stderr, with errno as it was when it was called. */
+static int complain(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("pydbattach: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    return 1;
+}
+
+static double now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
+
+static void sleep_us(long us) {
+    struct timespec t = {0, us * 1000};
+    nanosleep(&t, NULL);
+}
+
+static void report_step(const char *step, double since) {
+    if (verbose)
+        fprintf(stderr, "pydbattach: load: %s %.1f ms\n", step, now_ms() - since);
+}
+
+static int read_target(int pid, uint64_t address, void *buffer, size_t size) {
+    struct iovec local = {buffer, size}, remote = {(void *)address, size};
+    return process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)size ? 0 : -1;
+}
+
+/* The state letter of /proc/PID/stat, 0 if the process is gone. */
+static char process_state(int pid) {
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (n <= 0)
+        return 0;
+    text[n] = 0;
+    char *end = strrchr(text, ')');
+    return end && end[1] ? end[2] : 0;
+}
+
+/* ---- the plan ---- */
+
+static uint64_t plan_number(const struct plan *plan, const char *name) {
+    char key[64];
+    int n = snprintf(key, sizeof key, "set $%s = ", name);
+    for (char *line = plan->text; line; line = strchr(line, '\n')) {
+        if (*line == '\n')
+            line++;
+        if (!strncmp(line, key, n))
+            return strtoull(line + n, NULL, 0);
+    }
+    return 0;
+}
+
+/* The next `# name text` line at or after *cursor; 0 and the text, or -1. */
+static int plan_text(char **cursor, const char *name, char *text, size_t size) {
+    char key[64];
+    int n = snprintf(key, sizeof key, "# %s ", name);
+    for (char *line = *cursor; line && *line; ) {
+        char *end = strchrnul(line, '\n');
+        if (!strncmp(line, key, n) && (size_t)(end - line - n) < size) {
+            memcpy(text, line + n, end - line - n);
+            text[end - line - n] = 0;
+            *cursor = *end ? end + 1 : end;
+            return 0;
+        }
+        line = *end ? end + 1 : end;
+    }
+    return -1;
+}
+
+static int read_plan(struct plan *plan) {
+    size_t room = 1 << 16;
+    plan->text = calloc(1, room + 1);
+    ssize_t n;
+    while (plan->text && plan->size < room && (n = read(0, plan->text + plan->size, room - plan->size)) > 0)
+        plan->size += n;
+    if (!plan->text || !plan->size)
+        return -1;
+    plan->pid = plan_number(plan, "pid");
+    plan->uid = plan_number(plan, "uid");
+    plan->gid = plan_number(plan, "gid");
+    plan->pthread_create = plan_number(plan, "pthread_create");
+    plan->pthread_detach = plan_number(plan, "pthread_detach");
+    plan->dlopen = plan_number(plan, "dlopen");
+    plan->stub = plan_number(plan, "stub");
+    plan->stub_room = plan_number(plan, "stub_room");
+    plan->note = plan_number(plan, "note");
+    plan->state = plan_number(plan, "state");
+    plan->entry = plan_number(plan, "entry");
+    char *cursor = plan->text;
+    if (plan_text(&cursor, "python", plan->python, sizeof plan->python))
+        plan->python[0] = 0;
+    return plan->pid && plan->stub && plan->note && plan->pthread_create ? 0 : -1;
+}
+
+/* ---- the copy of the library ---- */
+
+static int open_beneath_root(int pid, const char *directory) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/root", pid);
+    int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0)
+        return -1;
+    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    int fd = syscall(SYS_openat2, root, directory, &how, sizeof how);
+    close(root);
+    return fd;
+}
+
+static int write_all(int fd, const void *data, size_t size) {
+    for (size_t done = 0; done < size; ) {
+        ssize_t n = write(fd, (const char *)data + done, size - done);
+        if (n <= 0)
+            return -1;
+        done += n;
+    }
+    return 0;
+}
+
+/* A new file that nobody could have prepared, readable by the target's user alone. */
+static int place_copy(const struct plan *plan, const char *image, size_t size, struct copy *copy) {
+    char directory[64], *cursor = plan->text;
+    uint64_t random = 0;
+    while (!plan_text(&cursor, "place", directory, sizeof directory)) {
+        int at = open_beneath_root(plan->pid, directory);
+        if (at < 0)
+            continue;
+        if (getrandom(&random, sizeof random, 0) != sizeof random)
+            random = now_ms() * 1e6;
+        snprintf(copy->name, sizeof copy->name, ".pydbattach.%016llx.so", (unsigned long long)random);
+        snprintf(copy->path, sizeof copy->path, "%s/%s", strcmp(directory, "/") ? directory : "", copy->name);
+        int fd = openat(at, copy->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0500);
+        if (fd >= 0) {
+            int failed = write_all(fd, image, size) || fchmod(fd, 0500);
+            if (!failed && (plan->uid != geteuid() || plan->gid != getegid()))
+                failed = fchown(fd, plan->uid, plan->gid) && plan->uid != geteuid();
+            failed |= close(fd);
+            if (!failed) {
+                copy->directory = at;
+                return 0;
+            }
+            unlinkat(at, copy->name, 0);
+        }
+        close(at);
+    }
+    return -1;
+}
+
+static void remove_copy(struct copy *copy) {
+    if (copy->directory >= 0)
+        unlinkat(copy->directory, copy->name, 0);
+}
+
+/* Offset of a symbol in our own library file; 0 if it has none. */
+static uint64_t find_symbol(const char *image, size_t size, const char *name) {
+    const Elf64_Ehdr *head = (const void *)image;
+    const Elf64_Shdr *sections = (const void *)(image + head->e_shoff);
+    if (size < sizeof *head || head->e_shoff + head->e_shnum * sizeof *sections > size)
+        return 0;
+    for (int i = 0; i < head->e_shnum; i++) {
+        if (sections[i].sh_type != SHT_DYNSYM)
+            continue;
+        const Elf64_Sym *symbols = (const void *)(image + sections[i].sh_offset);
+        const char *names = image + sections[sections[i].sh_link].sh_offset;
+        for (size_t k = 0; k < sections[i].sh_size / sizeof *symbols; k++)
+            if (!strcmp(names + symbols[k].st_name, name))
+                return symbols[k].st_value;
+    }
+    return 0;
+}
+
+/* ---- gdb and its guard ---- */
+
+static int make_file(const char *name, const void *data, size_t size) {
+    int fd = memfd_create(name, 0);     /* no FD_CLOEXEC: gdb opens it as /proc/self/fd/N */
+    return fd >= 0 && write_all(fd, data, size) == 0 ? fd : -1;
+}
+
+/* The stub with its table filled in, as a file for gdb's `restore`. */
+static int make_stub(const struct plan *plan, const struct copy *copy, uint64_t entry) {
+    size_t size = stub_end - stub_start;
+    char stub[2048];
+    if (size > sizeof stub)
+        return -1;
+    memcpy(stub, stub_start, size);
+#define PUT(name, value) memcpy(stub + (name - stub_start), &(uint64_t){value}, 8)
+    PUT(stub_pthread_create, plan->pthread_create);
+    PUT(stub_pthread_detach, plan->pthread_detach);
+    PUT(stub_dlopen, plan->state ? 0 : plan->dlopen);
+    PUT(stub_entry, entry);
+    PUT(stub_note, plan->note);
+#undef PUT
+    strcpy(stub + (stub_path - stub_start), copy->path);
+    strcpy(stub + (stub_python - stub_start), plan->python);
+    return make_file("pydbattach-stub", stub, size);
+}
+
+static int make_script(const struct plan *plan, uint64_t token, int stub) {
+    char rest[512];
+    int n = snprintf(rest, sizeof rest,
+        "\nset $token = %lu\nset $note_magic = %llu\nset $stub_back = %ld\nset $stub_file = %d\nset $tries = %d\n",
+        token, NOTE_MAGIC, stub_back - stub_start, stub, TRIES);
+    int fd = make_file("pydbattach-plan", plan->text, plan->size);
+    return fd >= 0 && write_all(fd, rest, n) == 0 ? fd : -1;
+}
+
+static void become_gdb(int plan, const char *script, int log) {
+    char plan_path[32];
+    snprintf(plan_path, sizeof plan_path, "/proc/self/fd/%d", plan);
+    int null = open("/dev/null", O_RDONLY);
+    dup2(null, 0);
+    dup2(log, 1);
+    dup2(log, 2);
+    /* No symbols, no libraries, no thread_db, no network, no embedded Python: every address comes
+     * from look, and each of them costs time, or opens files of the wrong root. */
+    execlp("gdb", "gdb", "-nx", "-batch", "-q", "-readnever", "-data-directory", "/nonexistent",
+           "-iex", "set auto-load off", "-iex", "set debuginfod enabled off", "-iex", "set auto-solib-add off",
+           "-iex", "set libthread-db-search-path /nonexistent", "-iex", "set debug-file-directory /nonexistent",
+           "-iex", "set sysroot /nonexistent", "-x", plan_path, "-x", script, (char *)NULL);
+    _exit(127);
+}
+
+/* If the target stands still now and no tracer is there, gdb died at the wrong moment: the stop is
+ * ours, because look refuses stopped targets. A pending stop may arrive a little later. */
+static void continue_target(int pid, int ms) {
+    for (double end = now_ms() + ms; now_ms() < end; sleep_us(5000))
+        if (process_state(pid) == 'T')
+            kill(pid, SIGCONT);
+}
+
+/* Runs gdb, outlives everybody, tells gdb's status over the pipe (255: killed, 254: too slow). */
+static void guard_gdb(int pid, int plan, const char *script, int log, int pipe, struct copy *copy) {
+    setsid();
+    int null = open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3; fd++)      /* who waits for the end of our output must not wait for the guard */
+        dup2(null, fd);
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    pid_t gdb = fork();
+    if (gdb == 0) {
+        sigemptyset(&all);
+        sigprocmask(SIG_SETMASK, &all, NULL);
+        become_gdb(plan, script, log);
+    }
+    int status = 0, slow = 0;
+    int watch = syscall(SYS_pidfd_open, gdb, 0);
+    struct pollfd ready = {watch, POLLIN, 0};
+    if (watch >= 0 && poll(&ready, 1, GDB_MS) == 0) {
+        slow = 1;
+        kill(gdb, SIGKILL);
+    }
+    waitpid(gdb, &status, 0);
+    unsigned char said = slow ? 254 : WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+    if (said != 0 && said != EXIT_MOVED)
+        continue_target(pid, 300);
+    if (write(pipe, &said, 1) != 1) { /* nobody listens any more */ }
+    close(LOCK_FD);             /* from now on the lock is the client's alone */
+    /* the copy is needed until dlopen has opened it; the library unlinks it then */
+    if (copy->directory >= 0) {
+        if (said == 0)
+            for (double end = now_ms() + LIBRARY_MS; now_ms() < end; sleep_us(20000)) {
+                if (faccessat(copy->directory, copy->name, F_OK, AT_SYMLINK_NOFOLLOW))
+                    break;
+            }
+        remove_copy(copy);
+    }
+    if (slow)
+        continue_target(pid, 60000);
+    _exit(0);
+}
+
+/* ---- waiting for the library ---- */
+
+static void tell_detach(int pid, const struct pydb_state *state) {
+    char path[64], frame[WIRE_HEADER] = {WIRE_DETACH, 0, 0, 0, 0};
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, state->in_write);
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0 && write_all(fd, frame, sizeof frame) == 0)
+        close(fd);
+}
+
+static int explain_gdb(const struct plan *plan, int said, int log) {
+    char text[4096] = "", *line = text, *last = NULL, *save;
+    if (said == EXIT_MOVED)
+        return EXIT_MOVED;
+    if (process_state(plan->pid) == 0)
+        return complain("process %d has exited", plan->pid);
+    if (said == 127)
+        return complain("gdb is not installed; install it: apt-get install gdb, dnf install gdb or apk add gdb");
+    if (said == 254)
+        return complain("gdb has not attached to process %d within %d s; let go", plan->pid, GDB_MS / 1000);
+    if (said == 255)
+        return complain("gdb was killed; process %d runs on", plan->pid);
+    ssize_t n = pread(log, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = 0;
+    for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        last = line;
+    /* A candidate that ended between look and gdb is no failure: look again. */
+    if (strstr(last ? last : "", "No such process") || strstr(last ? last : "", "ptrace: No such"))
+        return EXIT_MOVED;
+    return complain("gdb could not attach to process %d: %s", plan->pid, last ? last : "it said nothing");
+}
+
+static int explain_library(const struct plan *plan, const struct pydb_note *note, const struct pydb_state *state) {
+    if (process_state(plan->pid) == 0)
+        return complain("process %d has exited", plan->pid);
+    if (note->error)
+        return complain("process %d cannot start another thread: %s", plan->pid, strerror(note->error));
+    if (note->phase == NOTE_REFUSED)
+        return complain("process %d could not load the library (dlopen refused it)", plan->pid);
+    if (note->phase == NOTE_LOADING)
+        return complain("process %d has not loaded the library within %d s: another thread holds the dynamic linker's lock; let go",
+                        plan->pid, LIBRARY_MS / 1000);
+    if (note->phase < NOTE_LOADING)
+        return complain("process %d has not run the attach stub within %d s; let go", plan->pid, STUB_MS / 1000);
+    if (state->phase == PYDB_FAILED)
+        return complain("process %d has no room for the channel: %s", plan->pid, strerror(state->error));
+    return complain("process %d has loaded the library, but it has not opened the channel; let go", plan->pid);
+}
+
+/* 0: *at is the address of a state whose channel can be opened. */
+static int await_library(const struct plan *plan, uint64_t token, int from_guard, int log, uint64_t *at) {
+    struct pydb_note note = {0};
+    struct pydb_state state = {0};
+    double start = now_ms(), gdb_done = 0, tick = start;
+    for (;;) {
+        struct pollfd ready = {from_guard, POLLIN, 0};
+        if (!gdb_done && poll(&ready, 1, 0) > 0) {
+            unsigned char said = 255;
+            if (read(from_guard, &said, 1) != 1)
+                said = 255;
+            gdb_done = now_ms();
+            report_step("gdb ended", start);
+            if (said != 0)
+                return explain_gdb(plan, said, log);
+        }
+        int ours = !read_target(plan->pid, plan->note, &note, sizeof note) && note.magic == NOTE_MAGIC && note.token == token;
+        if (ours && note.state && !read_target(plan->pid, note.state, &state, sizeof state)
+            && state.phase >= PYDB_READY) {
+            if (state.phase == PYDB_FAILED)
+                return explain_library(plan, &note, &state);
+            report_step("library ready", start);
+            *at = note.state;
+            if (interrupted) {
+                tell_detach(plan->pid, &state);
+                return complain("gave up; %d runs on", plan->pid);
+            }
+            return 0;
+        }
+        double waited = gdb_done ? now_ms() - gdb_done : 0;
+        int failed = ours && (note.error || note.phase == NOTE_REFUSED);
+        if (gdb_done && (failed || process_state(plan->pid) == 0 || waited > LIBRARY_MS
+                         || (waited > STUB_MS && note.phase < NOTE_LOADING)))
+            return explain_library(plan, &note, &state);
+        if (interrupted && gdb_done && waited > 200)
+            return complain("gave up; %d runs on", plan->pid);
+        if (now_ms() - tick > GDB_MS + LIBRARY_MS + 2000)
+            return complain("the guard of gdb is gone; process %d may need: kill -CONT %d", plan->pid, plan->pid);
+        sleep_us(200);
+    }
+}
+
+static char *map_library(const char *path, size_t *size) {
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &info) || info.st_size < (off_t)sizeof(Elf64_Ehdr))
+        return NULL;
+    char *image = mmap(NULL, info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    close(fd);
+    *size = info.st_size;
+    return image == MAP_FAILED ? NULL : image;
+}
+
+static void note_signal(int number) {
+    (void)number;
+    interrupted = 1;
+}
+
+static int load_library(const char *library, const char *script) {
+    struct plan plan = {0};
+    struct copy copy = {.directory = -1};
+    size_t size = 0;
+    uint64_t token = 0, at = 0;
+    int from_guard[2];
+    double start = now_ms();
+    unsigned a, b, c = 0, d;
+    __get_cpuid(1, &a, &b, &c, &d);
+    if (!(c & bit_OSXSAVE))
+        return complain("this CPU has no xsave; the attach stub needs it");
+    if (read_plan(&plan))
+        return complain("pydbload: the plan is not whole");
+    char *image = map_library(library, &size);
+    if (!image)
+        return complain("cannot read %s: %s", library, strerror(errno));
+    if (plan.stub_room < (size_t)(stub_end - stub_start))
+        return complain("process %d has no place for the attach stub (no padding after the text of its libraries)", plan.pid);
+    uint64_t entry = plan.state ? plan.entry : find_symbol(image, size, "pydb_entry");
+    if (!plan.state && place_copy(&plan, image, size, &copy))
+        return complain("process %d can read none of the places for the library: /tmp, /var/tmp, /dev/shm, its working directory", plan.pid);
+    if (getrandom(&token, sizeof token, 0) != sizeof token)
+        token = now_ms() * 1e6;
+    token >>= 1;                /* gdb's integers are signed */
+    int stub = make_stub(&plan, &copy, entry);
+    int text = make_script(&plan, token, stub);
+    int log = memfd_create("pydbattach-log", MFD_CLOEXEC);
+    if (stub < 0 || text < 0 || log < 0 || pipe2(from_guard, O_CLOEXEC)) {
+        remove_copy(&copy);
+        return complain("cannot make the files for gdb: %s", strerror(errno));
+    }
+    report_step("placed", start);
+    fflush(NULL);
+    pid_t guard = fork();
+    if (guard == 0) {
+        if (fork() == 0)        /* its parent is init: nobody waits for it */
+            guard_gdb(plan.pid, text, script, log, from_guard[1], &copy);
+        _exit(0);
+    }
+    waitpid(guard, NULL, 0);
+    close(from_guard[1]);
+    int status = await_library(&plan, token, from_guard[0], log, &at);
+    if (verbose && status)
+        for (char line[512]; ; ) {
+            ssize_t n = pread(log, line, sizeof line, lseek(log, 0, SEEK_CUR));
+            if (n <= 0 || lseek(log, n, SEEK_CUR) < 0 || write_all(2, line, n))
+                break;
+        }
+    if (status)
+        remove_copy(&copy);
+    else
+        printf("0x%llx\n", (unsigned long long)at);
+    return status;
+}
+
+/* ---- the lock ---- */
+
+/* Who else has /proc/PID/mem open: the other session's client or launcher. 0 if it cannot be told. */
+static int find_holder(int pid) {
+    char want[64], path[320], link[64];
+    snprintf(want, sizeof want, "/proc/%d/mem", pid);
+    DIR *all = opendir("/proc");
+    int found = 0;
+    for (struct dirent *entry; all && !found && (entry = readdir(all)); ) {
+        int other = atoi(entry->d_name);
+        if (other <= 0 || other == getpid() || other == getppid())
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", other, LOCK_FD);
+        ssize_t n = readlink(path, link, sizeof link - 1);
+        if (n > 0 && (link[n] = 0, !strcmp(link, want)))
+            found = other;
+    }
+    if (all)
+        closedir(all);
+    return found;
+}
+
+static int take_lock(int pid) {
+    for (double end = now_ms() + LOCK_MS; ; sleep_us(5000)) {
+        if (flock(LOCK_FD, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EWOULDBLOCK)
+            return complain("cannot lock process %d: %s", pid, strerror(errno));
+        if (now_ms() > end || interrupted)
+            break;
+    }
+    int holder = find_holder(pid);
+    if (holder)
+        return complain("another session is attached to process %d: pid %d", pid, holder);
+    return complain("another session is attached to process %d", pid);
+}
+
+int main(int argc, char **argv) {
+    struct sigaction action = {.sa_handler = note_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (argc > 1 && !strcmp(argv[1], "-v")) {
+        verbose = 1;
+        argv++, argc--;
+    }
+    if (argc == 3 && !strcmp(argv[1], "lock"))
+        return take_lock(atoi(argv[2]));
+    if (argc == 4 && !strcmp(argv[1], "load"))
+        return load_library(argv[2], argv[3]);
+    fputs("usage: pydbload lock PID | [-v] load LIBRARY SCRIPT < PLAN\n", stderr);
+    return 2;
+}
