@@ -1,0 +1,1341 @@
+/* SPDX-License-Identifier: MIT
+ * pyinjectcode.c - the library that lives in the target while somebody is attached.
+ *
+ * pydb_entry() runs in a thread of our own that the stub has started (load/stub_x86_64.S). It becomes
+ * the keeper: it makes the channel, reads the client's frames, notices that the client is gone, and
+ * never needs the GIL. It starts the evaluator, the thread that takes the GIL and runs the payload,
+ * pythreadhacks.py and pyinjectcode.py, which the client sends as text. The payload gets the
+ * functions of this file as the module-like dict `hands`.
+ *
+ * Facts it depends on
+ *   - Only exported functions of the stable kind, found by dlsym: one binary for 3.8 - 3.15, no
+ *     Python.h, no DT_NEEDED. The three structs below are part of the stable ABI.
+ *   - Only functions that every glibc since 2.17 exports by this name (so fstat by syscall(), no strtol).
+ *   - Unversioned references to glibc may bind to the oldest version of a symbol (pthread_cond_*
+ *     of 2.2.5 is another thing): so waiting is done by plain futex calls.
+ *   - A thread in PyGILState_Ensure cannot be called back. At most one of ours waits there; the
+ *     next attach adopts it (waiting_evaluator).
+ *   - Our threads block every signal: the stub creates them so, and threads inherit their mask.
+ *   - The program may have any SIGPIPE handler, and its own threads write to our pipe: so writes to
+ *     a closed pipe happen with SIGPIPE blocked and taken away.
+ *   - errno belongs to the program where its thread calls us (trace_event, the hands).
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "wire.h"
+
+#ifndef PYDB_BUILD
+#define PYDB_BUILD "development"
+#endif
+#define EXPORT __attribute__((visibility("default")))
+
+#define CLIENT_MS 10000         /* a client that has not spoken by then will not come */
+#define HANGUP_MS 250           /* an evaluator that is still busy so long after the client has gone is interrupted */
+#define BYE_MS 1000             /* and so long the keeper waits for the GIL before it leaves the rest to a waiting evaluator */
+
+EXPORT struct pydb_state pydb_state = {.magic = PYDB_MAGIC, .build = PYDB_BUILD, .in_write = -1, .out_read = -1};
+
+/* ---- what we use of Python's stable ABI (_SizeT: what the headers call with PY_SSIZE_T_CLEAN) ---- */
+
+typedef struct PyObject PyObject;
+typedef struct PyThreadState PyThreadState;
+typedef PyObject *(*PyCFunction)(PyObject *, PyObject *);
+typedef int (*Py_tracefunc)(PyObject *, PyObject *, int, PyObject *);
+struct PyMethodDef { const char *name; PyCFunction function; int flags; const char *doc; };
+enum { METH_VARARGS = 1, FILE_INPUT = 257 };
+
+#define PYTHON_FUNCTIONS(X) \
+    X(int, PyGILState_Ensure, (void)) \
+    X(void, PyGILState_Release, (int)) \
+    X(PyThreadState *, PyEval_SaveThread, (void)) \
+    X(void, PyEval_RestoreThread, (PyThreadState *)) \
+    X(PyThreadState *, PyThreadState_Get, (void)) \
+    X(PyThreadState *, PyThreadState_Swap, (PyThreadState *)) \
+    X(int, PyThreadState_SetAsyncExc, (unsigned long, PyObject *)) \
+    X(void *, PyInterpreterState_Main, (void)) \
+    X(void *, PyInterpreterState_Head, (void)) \
+    X(void *, PyInterpreterState_Next, (void *)) \
+    X(PyThreadState *, PyInterpreterState_ThreadHead, (void *)) \
+    X(PyThreadState *, PyThreadState_Next, (PyThreadState *)) \
+    X(void, PyEval_SetTrace, (Py_tracefunc, PyObject *)) \
+    X(PyObject *, PyEval_GetBuiltins, (void)) \
+    X(PyObject *, PyEval_EvalCode, (PyObject *, PyObject *, PyObject *)) \
+    X(PyObject *, Py_CompileString, (const char *, const char *, int)) \
+    X(PyObject *, PyImport_GetModuleDict, (void)) \
+    X(PyObject *, PyModule_New, (const char *)) \
+    X(PyObject *, PyModule_GetDict, (PyObject *)) \
+    X(PyObject *, PyDict_New, (void)) \
+    X(PyObject *, PyDict_Copy, (PyObject *)) \
+    X(PyObject *, PyDict_GetItemString, (PyObject *, const char *)) \
+    X(int, PyDict_SetItemString, (PyObject *, const char *, PyObject *)) \
+    X(int, PyDict_Update, (PyObject *, PyObject *)) \
+    X(int, PyDict_DelItem, (PyObject *, PyObject *)) \
+    X(PyObject *, PyList_New, (ssize_t)) \
+    X(int, PyList_Append, (PyObject *, PyObject *)) \
+    X(PyObject *, PyList_GetItem, (PyObject *, ssize_t)) \
+    X(ssize_t, PyList_Size, (PyObject *)) \
+    X(int, PyList_SetSlice, (PyObject *, ssize_t, ssize_t, PyObject *)) \
+    X(unsigned long, PyLong_AsUnsignedLong, (PyObject *)) \
+    X(PyObject *, PyLong_FromLong, (long)) \
+    X(PyObject *, PyLong_FromUnsignedLong, (unsigned long)) \
+    X(PyObject *, PyLong_FromLongLong, (long long)) \
+    X(PyObject *, PyLong_FromVoidPtr, (void *)) \
+    X(PyObject *, PyFloat_FromDouble, (double)) \
+    X(PyObject *, PyBool_FromLong, (long)) \
+    X(PyObject *, PyUnicode_FromString, (const char *)) \
+    X(PyObject *, PyBytes_FromStringAndSize, (const char *, ssize_t)) \
+    X(char *, PyBytes_AsString, (PyObject *)) \
+    X(PyObject *, PyCFunction_NewEx, (struct PyMethodDef *, PyObject *, PyObject *)) \
+    X(int, _PyArg_ParseTuple_SizeT, (PyObject *, const char *, ...)) \
+    X(PyObject *, _Py_BuildValue_SizeT, (const char *, ...)) \
+    X(PyObject *, _PyObject_CallFunction_SizeT, (PyObject *, const char *, ...)) \
+    X(PyObject *, PyObject_CallObject, (PyObject *, PyObject *)) \
+    X(PyObject *, PyObject_GetAttrString, (PyObject *, const char *)) \
+    X(PyObject *, PyObject_Str, (PyObject *)) \
+    X(const char *, PyUnicode_AsUTF8, (PyObject *)) \
+    X(PyObject *, PyErr_Occurred, (void)) \
+    X(void, PyErr_Clear, (void)) \
+    X(void, PyErr_Fetch, (PyObject **, PyObject **, PyObject **)) \
+    X(void, PyErr_Restore, (PyObject *, PyObject *, PyObject *)) \
+    X(void, PyErr_NormalizeException, (PyObject **, PyObject **, PyObject **)) \
+    X(void, PyErr_SetString, (PyObject *, const char *)) \
+    X(void, PyErr_SetObject, (PyObject *, PyObject *)) \
+    X(int, PyErr_ExceptionMatches, (PyObject *)) \
+    X(PyObject *, PyObject_Type, (PyObject *)) \
+    X(int, PyObject_IsInstance, (PyObject *, PyObject *)) \
+    X(void, Py_IncRef, (PyObject *)) \
+    X(void, Py_DecRef, (PyObject *))
+/* Not in every version: found or 0. */
+#define PYTHON_EXTRAS(X) \
+    X(int, _PyEval_SetTrace, (PyThreadState *, Py_tracefunc, PyObject *)) \
+    X(PyObject *, PyThreadState_GetFrame, (PyThreadState *)) \
+    X(void, PyThreadState_EnterTracing, (PyThreadState *)) \
+    X(void, PyThreadState_LeaveTracing, (PyThreadState *)) \
+    X(void, PyFrame_LocalsToFast, (PyObject *, int))
+
+#define DECLARE(result, name, arguments) result (*name) arguments;
+static struct {
+    PYTHON_FUNCTIONS(DECLARE)
+    PYTHON_EXTRAS(DECLARE)
+    PyObject *None, **RuntimeError, **RecursionError, **MemoryError, **BaseException;
+} py;
+
+/* 0, or -1 where this is no CPython we know. `python` names the file that holds the interpreter:
+ * it may have been loaded out of the global scope. */
+static int find_python(const char *python) {
+    void *scope = RTLD_DEFAULT;
+    if (!dlsym(scope, "PyGILState_Ensure"))
+        scope = dlopen(python, RTLD_NOW | RTLD_NOLOAD);
+    if (!scope)
+        scope = RTLD_DEFAULT;
+#define FIND(result, name, arguments) if (!(py.name = (result (*) arguments)dlsym(scope, #name))) return -1;
+#define TRY(result, name, arguments) py.name = (result (*) arguments)dlsym(scope, #name);
+    PYTHON_FUNCTIONS(FIND)
+    PYTHON_EXTRAS(TRY)
+    py.None = dlsym(scope, "_Py_NoneStruct");
+    py.RuntimeError = dlsym(scope, "PyExc_RuntimeError");
+    py.RecursionError = dlsym(scope, "PyExc_RecursionError");
+    py.MemoryError = dlsym(scope, "PyExc_MemoryError");
+    py.BaseException = dlsym(scope, "PyExc_BaseException");
+    return py.None && py.RuntimeError && py.RecursionError && py.MemoryError && py.BaseException ? 0 : -1;
+}
+
+static PyObject *none(void) {
+    py.Py_IncRef(py.None);
+    return py.None;
+}
+
+/* ---- waiting: futex words, as glibc's own primitives cannot be named without a version ---- */
+
+static long futex(volatile uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
+    return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
+}
+
+static void lock(volatile uint32_t *word) {
+    uint32_t expected = 0;
+    if (__atomic_compare_exchange_n(word, &expected, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        return;
+    while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE))
+        futex(word, FUTEX_WAIT, 2, NULL);
+}
+
+static void unlock(volatile uint32_t *word) {
+    if (__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2)
+        futex(word, FUTEX_WAKE, 1, NULL);
+}
+
+static int64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+/* Waits until *word differs from seen: 1, or 0 after ms milliseconds (-1: no limit). */
+static int await_change(volatile uint32_t *word, uint32_t seen, long ms) {
+    int64_t end = now_ms() + ms;
+    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen) {
+        long rest = ms < 0 ? 60000 : end - now_ms();
+        if (rest <= 0)
+            return 0;
+        struct timespec t = {rest / 1000, rest % 1000 * 1000000};
+        futex(word, FUTEX_WAIT, seen, &t);
+    }
+    return 1;
+}
+
+static void announce(volatile uint32_t *word) {
+    __atomic_add_fetch(word, 1, __ATOMIC_RELEASE);
+    futex(word, FUTEX_WAKE, INT_MAX, NULL);
+}
+
+/* ---- the session's state; one at a time ---- */
+
+struct frame {
+    struct frame *next;
+    uint32_t size;
+    char kind;
+    char data[];
+};
+
+#define SLOTS 64                /* places to wait at, for parked threads and evaluators */
+
+static volatile uint32_t state_lock;    /* session_open, waiting_evaluator */
+static volatile uint32_t session_open;  /* the channel is whole: 1; the client is gone or detaches: 0 */
+static volatile uint32_t waiting_evaluator;     /* one of ours is in PyGILState_Ensure */
+static volatile uint32_t evaluators;    /* threads of ours that may be in Python */
+static volatile uint32_t finished;      /* the payload has undone everything */
+
+static int in_read = -1, out_write = -1, keeper_bell = -1;
+static volatile uint32_t queue_lock, queue_news, write_lock;
+static struct frame *queue_head, *queue_tail;
+static volatile uint32_t slot_news[SLOTS];
+
+static PyObject *payload;       /* namespace of pyinjectcode.py; kept between sessions, so that 100 attaches leave one */
+static PyObject *payload_modules;       /* name -> namespace, for sources still to come */
+
+static void push_frame(struct frame *frame) {
+    frame->next = NULL;
+    lock(&queue_lock);
+    if (queue_tail)
+        queue_tail->next = frame;
+    else
+        queue_head = frame;
+    queue_tail = frame;
+    unlock(&queue_lock);
+    announce(&queue_news);
+}
+
+static struct frame *pop_frame(void) {
+    lock(&queue_lock);
+    struct frame *frame = queue_head;
+    if (frame && !(queue_head = frame->next))
+        queue_tail = NULL;
+    unlock(&queue_lock);
+    return frame;
+}
+
+static void drop_frames(void) {
+    for (struct frame *frame; (frame = pop_frame()); )
+        free(frame);
+}
+
+/* Everybody who waits in this library wakes up and sees session_open == 0. */
+static void wake_all(void) {
+    announce(&queue_news);
+    for (int i = 0; i < SLOTS; i++)
+        announce(&slot_news[i]);
+}
+
+static void close_session(void) {
+    lock(&state_lock);
+    session_open = 0;
+    if (pydb_state.phase < PYDB_CLOSING && pydb_state.phase != PYDB_IDLE)
+        pydb_state.phase = PYDB_CLOSING;
+    unlock(&state_lock);
+    wake_all();
+    uint64_t one = 1;
+    if (keeper_bell >= 0 && write(keeper_bell, &one, sizeof one) < 0) { /* it rings already */ }
+}
+
+/* ---- the channel ---- */
+
+/* As write(), but a closed pipe is an error and never a signal, whatever thread we are in. */
+static ssize_t write_quietly(int fd, const struct iovec *parts, int count) {
+    uint64_t pipe_signal = 1ull << (SIGPIPE - 1), old = 0, pending = 0;
+    struct timespec at_once = {0, 0};
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, &pipe_signal, &old, 8);
+    syscall(SYS_rt_sigpending, &pending, 8);
+    ssize_t n = writev(fd, parts, count);
+    int error = errno;
+    if (n < 0 && error == EPIPE && !(pending & pipe_signal))
+        while (syscall(SYS_rt_sigtimedwait, &pipe_signal, NULL, &at_once, 8) < 0 && errno == EINTR)
+            ;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
+    errno = error;
+    return n;
+}
+
+/* One frame to the client, whole or not at all: 0, or -1 when the session is over. Without the GIL. */
+static int send_frame(char kind, const void *data, uint32_t size, int even_closed) {
+    char head[WIRE_HEADER] = {kind};
+    memcpy(head + 1, &size, 4);
+    size_t done = 0, total = WIRE_HEADER + size;
+    int result = -1;
+    lock(&write_lock);
+    while (done < total && (session_open || even_closed) && out_write >= 0) {
+        struct iovec parts[2] = {{head, WIRE_HEADER}, {(void *)data, size}};
+        int first = done >= WIRE_HEADER;
+        if (first) {
+            parts[1].iov_base = (char *)data + (done - WIRE_HEADER);
+            parts[1].iov_len = total - done;
+        } else {
+            parts[0].iov_base = head + done;
+            parts[0].iov_len = WIRE_HEADER - done;
+        }
+        ssize_t n = write_quietly(out_write, parts + first, 2 - first);
+        if (n > 0) {
+            done += n;
+        } else if (n < 0 && errno == EAGAIN) {
+            struct pollfd room = {out_write, POLLOUT, 0};
+            if (poll(&room, 1, 100) == 0 && even_closed)
+                break;
+        } else if (n < 0 && errno != EINTR) {
+            break;
+        }
+    }
+    if (done == total)
+        result = 0;
+    unlock(&write_lock);
+    return result;
+}
+
+static void close_fd(int *fd) {
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* The descriptors may be reused by the program as soon as they are closed: nobody may still write. */
+static void close_channel(void) {
+    lock(&write_lock);
+    close_fd(&in_read);
+    close_fd(&out_write);
+    close_fd(&keeper_bell);
+    int in_write = pydb_state.in_write, out_read = pydb_state.out_read;
+    pydb_state.in_write = pydb_state.out_read = -1;
+    close_fd(&in_write);
+    close_fd(&out_read);
+    unlock(&write_lock);
+}
+
+static int open_channel(void) {
+    int in[2] = {-1, -1}, out[2] = {-1, -1};
+    int failed = pipe2(in, O_CLOEXEC | O_NONBLOCK) || pipe2(out, O_CLOEXEC | O_NONBLOCK)
+        || (keeper_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0;
+    int error = errno;
+    in_read = in[0];
+    out_write = out[1];
+    pydb_state.in_write = in[1];
+    pydb_state.out_read = out[0];
+    if (failed)
+        close_channel();
+    errno = error;
+    return failed ? -1 : 0;
+}
+
+/* The client has both its ends now; ours would hide that it has gone. */
+static void drop_client_ends(void) {
+    int in_write = pydb_state.in_write, out_read = pydb_state.out_read;
+    pydb_state.in_write = pydb_state.out_read = -1;
+    close_fd(&in_write);
+    close_fd(&out_read);
+}
+
+/* Reads exactly size bytes: 0, or -1 on end of file, error or the deadline (ms, -1: none). */
+static int read_exactly(void *buffer, size_t size, long ms) {
+    int64_t end = now_ms() + ms;
+    for (size_t done = 0; done < size; ) {
+        ssize_t n = read(in_read, (char *)buffer + done, size - done);
+        if (n > 0) {
+            done += n;
+        } else if (n < 0 && errno == EAGAIN) {
+            long rest = ms < 0 ? -1 : end - now_ms();
+            struct pollfd all[3] = {{in_read, POLLIN, 0}, {out_write, 0, 0}, {keeper_bell, POLLIN, 0}};
+            if ((ms >= 0 && rest <= 0) || !session_open)
+                return -1;
+            poll(all, 3, rest);
+            if (all[1].revents & POLLERR)       /* nobody reads what we write */
+                return -1;
+        } else if (n == 0 || errno != EINTR) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static struct frame *read_frame(long ms) {
+    unsigned char head[WIRE_HEADER];
+    uint32_t size;
+    if (read_exactly(head, WIRE_HEADER, ms))
+        return NULL;
+    memcpy(&size, head + 1, 4);
+    struct frame *frame = size <= WIRE_MAX ? malloc(sizeof *frame + size + 1) : NULL;
+    if (!frame)
+        return NULL;
+    frame->kind = head[0];
+    frame->size = size;
+    frame->data[size] = 0;
+    if (read_exactly(frame->data, size, CLIENT_MS)) {
+        free(frame);
+        return NULL;
+    }
+    return frame;
+}
+
+/* ---- Python: errors, thread states ---- */
+
+/* The pending exception as one line in `text`, and gone. */
+static void take_error(char *text, size_t size) {
+    PyObject *type = NULL, *value = NULL, *traceback = NULL, *words = NULL;
+    const char *said = NULL;
+    py.PyErr_Fetch(&type, &value, &traceback);
+    py.PyErr_NormalizeException(&type, &value, &traceback);
+    if (value && (words = py._PyObject_CallFunction_SizeT((PyObject *)py.PyDict_GetItemString(py.PyEval_GetBuiltins(), "repr"), "O", value)))
+        said = py.PyUnicode_AsUTF8(words);
+    size_t n = said ? strlen(said) : 0;
+    memcpy(text, said ? said : "", n < size ? n : size - 1);
+    text[n < size ? n : size - 1] = 0;
+    for (PyObject **object = (PyObject *[]){type, value, traceback, words, NULL}; *object; object++)
+        py.Py_DecRef(*object);
+    py.PyErr_Clear();
+}
+
+/* Our thread state holds pthread_self() in the same word as every other holds its own. -1: not found. */
+static int ident_offset(void) {
+    static int offset = -1;
+    unsigned long *words = (unsigned long *)py.PyThreadState_Get();
+    for (int i = 0; offset < 0 && i < 64; i++)
+        if (words[i] == pthread_self())
+            offset = i;
+    return offset;
+}
+
+static PyThreadState *find_thread_state(unsigned long ident) {
+    int offset = ident_offset();
+    PyThreadState *state = py.PyInterpreterState_ThreadHead(py.PyInterpreterState_Main());
+    for (; state && offset >= 0; state = py.PyThreadState_Next(state))
+        if (((unsigned long *)state)[offset] == ident)
+            return state;
+    return NULL;
+}
+
+/* Field 22 of /proc/self/task/TID/stat. */
+static long read_start_time(long tid) {
+    char path[64] = "/proc/self/task/", digits[24], text[512];
+    int n = 0, at = strlen(path);
+    for (long rest = tid; rest > 0 && n < 20; rest /= 10)
+        digits[n++] = '0' + rest % 10;
+    while (n)
+        path[at++] = digits[--n];
+    memcpy(path + at, "/stat", 6);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    long time = 0;
+    for (ssize_t i = size - 1, end = 0; i >= 0 && size > 0; i--)
+        if (text[i] == ')') {           /* the last one: names may contain it */
+            for (end = i + 1, n = 2; end < size && n < 22; end++)
+                n += text[end] == ' ';
+            for (; end < size && text[end] >= '0' && text[end] <= '9'; end++)
+                time = time * 10 + (text[end] - '0');
+            break;
+        }
+    return time;
+}
+
+/* ---- hands: what the payload can do by us ---- */
+
+#define HAND(name) static PyObject *name(PyObject *self, PyObject *arguments)
+#define PARSE(...) (void)self; if (!py._PyArg_ParseTuple_SizeT(arguments, __VA_ARGS__)) return NULL
+
+/* send(kind: int, data: bytes) -> bool: a frame to the client; False when the session is over. */
+HAND(hand_send) {
+    int kind;
+    const char *data;
+    ssize_t size;
+    PARSE("iy#", &kind, &data, &size);
+    if (size > WIRE_MAX)
+        size = WIRE_MAX;
+    int saved = errno;
+    PyThreadState *thread = py.PyEval_SaveThread();
+    int failed = send_frame(kind, data, size, 0);
+    py.PyEval_RestoreThread(thread);
+    errno = saved;
+    return py.PyBool_FromLong(!failed);
+}
+
+/* next_frame(ms: int) -> (kind, bytes), (0, b"") when the session is over, None after ms or poke() */
+HAND(hand_next_frame) {
+    long ms;
+    PARSE("l", &ms);
+    uint32_t seen = __atomic_load_n(&queue_news, __ATOMIC_ACQUIRE);
+    struct frame *frame = pop_frame();
+    if (!frame && session_open && ms) {
+        PyThreadState *thread = py.PyEval_SaveThread();
+        await_change(&queue_news, seen, ms);
+        py.PyEval_RestoreThread(thread);
+        frame = pop_frame();
+    }
+    if (!session_open) {
+        free(frame);
+        return py._Py_BuildValue_SizeT("iy#", 0, "", (ssize_t)0);
+    }
+    if (!frame)
+        return none();
+    PyObject *result = py._Py_BuildValue_SizeT("iy#", (int)frame->kind, frame->data, (ssize_t)frame->size);
+    free(frame);
+    return result;
+}
+
+/* poke(): whoever is in next_frame() returns. */
+HAND(hand_poke) {
+    PARSE("");
+    announce(&queue_news);
+    return none();
+}
+
+/* news(slot) -> int, wait(slot, seen, ms) -> bool, wake(slot): a place to wait at. wait() returns
+ * when wake() was called after the news() that gave seen, or the session is over; False after ms. */
+HAND(hand_news) {
+    int slot;
+    PARSE("i", &slot);
+    return py.PyLong_FromUnsignedLong(slot_news[slot % SLOTS]);
+}
+
+HAND(hand_wait) {
+    int slot;
+    unsigned long seen;
+    long ms;
+    PARSE("ikl", &slot, &seen, &ms);
+    int saved = errno, changed = 1;
+    if (session_open) {
+        PyThreadState *thread = py.PyEval_SaveThread();
+        changed = await_change(&slot_news[slot % SLOTS], seen, ms);
+        py.PyEval_RestoreThread(thread);
+    }
+    errno = saved;
+    return py.PyBool_FromLong(changed);
+}
+
+HAND(hand_wake) {
+    int slot;
+    PARSE("i", &slot);
+    announce(&slot_news[slot % SLOTS]);
+    return none();
+}
+
+/* is_open() -> bool: the session goes on. Also False in the child of a fork. */
+HAND(hand_is_open) {
+    PARSE("");
+    return py.PyBool_FromLong(session_open);
+}
+
+HAND(hand_ident) {
+    PARSE("");
+    return py.PyLong_FromUnsignedLong(pthread_self());
+}
+
+HAND(hand_monotonic) {
+    struct timespec t;
+    PARSE("");
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return py.PyFloat_FromDouble(t.tv_sec + t.tv_nsec / 1e9);
+}
+
+/* An evaluation is a list that holds the ident of its thread while it runs. The two functions below
+ * are atomic under the GIL, so that no interrupt reaches a thread which has gone back to the program.
+ *
+ * interrupt(evaluation, exception type) -> bool: raises it there; False if the evaluation is over
+ * finish(evaluation) -> bool: it is over; True if an interrupt was sent, which may still arrive.
+ *
+ * A pending exception is never taken back: up to 3.11 PyThreadState_SetAsyncExc(ident, NULL) leaves
+ * the eval breaker set for ever, and a traced call then loops in the evaluator. */
+HAND(hand_interrupt) {
+    PyObject *evaluation, *type;
+    unsigned long ident;
+    PARSE("OO", &evaluation, &type);
+    if (py.PyList_Size(evaluation) < 1)
+        return py.PyBool_FromLong(0);
+    ident = py.PyLong_AsUnsignedLong(py.PyList_GetItem(evaluation, 0));
+    if (py.PyList_Size(evaluation) == 1)
+        py.PyList_Append(evaluation, py.None);
+    return py.PyBool_FromLong(py.PyThreadState_SetAsyncExc(ident, type) > 0);
+}
+
+HAND(hand_finish) {
+    PyObject *evaluation;
+    PARSE("O", &evaluation);
+    ssize_t size = py.PyList_Size(evaluation);
+    py.PyList_SetSlice(evaluation, 0, size, NULL);
+    return py.PyBool_FromLong(size > 1);
+}
+
+/* native_id(ident) -> int: the kernel's id of a thread, 0 if unknown. glibc keeps it in struct
+ * pthread, at the offset where our own has ours; read as foreign memory, since it may be gone. */
+HAND(hand_native_id) {
+    static int offset = -1;
+    unsigned long ident;
+    PARSE("k", &ident);
+    int tid = syscall(SYS_gettid), found = 0;
+    for (int i = 0; offset < 0 && i < 2048; i += 4)
+        if (*(int *)(pthread_self() + i) == tid)
+            offset = i;
+    struct iovec local = {&found, sizeof found}, remote = {(void *)(ident + offset), sizeof found};
+    if (offset < 0 || syscall(SYS_process_vm_readv, syscall(SYS_getpid), &local, 1, &remote, 1, 0) != sizeof found)
+        found = 0;
+    return py.PyLong_FromLong(found);
+}
+
+/* cpu_time(native id) -> int: nanoseconds that a thread of this process has run, -1 if it is gone.
+ * No /proc: it need not be mounted where the target lives. */
+HAND(hand_cpu_time) {
+    int tid;
+    struct timespec t;
+    PARSE("i", &tid);
+    clockid_t clock = (~(clockid_t)tid << 3) | 6;       /* CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK */
+    if (syscall(SYS_clock_gettime, clock, &t))
+        return py.PyLong_FromLong(-1);
+    return py.PyLong_FromLongLong(t.tv_sec * 1000000000LL + t.tv_nsec);
+}
+
+/* our_threads() -> [native id]: keeper and evaluator, to be left out of the list of threads */
+HAND(hand_our_threads) {
+    PARSE("");
+    return py._Py_BuildValue_SizeT("[ii]", (int)pydb_state.keeper, (int)pydb_state.evaluator);
+}
+
+/* idents() -> [ident]: every thread state of the main interpreter, newest first */
+HAND(hand_idents) {
+    PARSE("");
+    int offset = ident_offset();
+    PyObject *list = py.PyList_New(0);
+    PyThreadState *state = py.PyInterpreterState_ThreadHead(py.PyInterpreterState_Main());
+    for (; list && state && offset >= 0; state = py.PyThreadState_Next(state)) {
+        PyObject *ident = py.PyLong_FromUnsignedLong(((unsigned long *)state)[offset]);
+        if (ident)
+            py.PyList_Append(list, ident);
+        py.Py_DecRef(ident);
+    }
+    return list;
+}
+
+/* has_subinterpreters() -> bool: then sys._current_frames() must not be called */
+HAND(hand_has_subinterpreters) {
+    PARSE("");
+    return py.PyBool_FromLong(py.PyInterpreterState_Next(py.PyInterpreterState_Head()) != NULL);
+}
+
+/* frame(ident) -> frame or None; raises RuntimeError where Python has no function for it (3.8) */
+HAND(hand_frame) {
+    unsigned long ident;
+    PARSE("k", &ident);
+    if (!py.PyThreadState_GetFrame) {
+        py.PyErr_SetString(*py.RuntimeError, "no PyThreadState_GetFrame");
+        return NULL;
+    }
+    PyThreadState *state = find_thread_state(ident);
+    PyObject *frame = state ? py.PyThreadState_GetFrame(state) : NULL;
+    return frame ? frame : none();
+}
+
+/* What a handler of events has answered: 0, or -1 with an exception for the program.
+ * Python runs signal handlers of the program in whatever code the main thread executes, also in ours.
+ * What they raise belongs to the program; the payload answers with it. An exception that our handler
+ * could not even catch is such a one, too, but not where the program is at its recursion limit. */
+static int take_answer(PyObject *answer) {
+    if (!answer) {
+        if (!py.PyErr_ExceptionMatches(*py.RecursionError) && !py.PyErr_ExceptionMatches(*py.MemoryError))
+            return -1;
+        py.PyErr_Clear();
+        return 0;
+    }
+    int raised = py.PyObject_IsInstance(answer, *py.BaseException) == 1;
+    if (raised) {
+        PyObject *type = py.PyObject_Type(answer);
+        py.PyErr_SetObject(type, answer);
+        py.Py_DecRef(type);
+    }
+    py.Py_DecRef(answer);
+    return raised ? -1 : 0;
+}
+
+/* set_locals(frame, changed: dict, gone: list): variables of a frame, up to 3.12 (later frame.f_locals
+ * writes through). In one go with the GIL held: the frame's thread may come back at any time, and a
+ * snapshot of its variables that is older than this call must not be written to it. */
+HAND(hand_set_locals) {
+    PyObject *frame, *changed, *gone, *locals;
+    PARSE("OOO", &frame, &changed, &gone);
+    if (!py.PyFrame_LocalsToFast || !(locals = py.PyObject_GetAttrString(frame, "f_locals")))
+        return none();
+    py.PyDict_Update(locals, changed);
+    for (ssize_t i = 0; i < py.PyList_Size(gone); i++)
+        py.PyDict_DelItem(locals, py.PyList_GetItem(gone, i));
+    py.PyErr_Clear();
+    py.PyFrame_LocalsToFast(frame, py.PyList_Size(gone) > 0);
+    py.Py_DecRef(locals);
+    return none();
+}
+
+/* gate(ident, function) -> function for sys.monitoring (3.12+): calls it in the thread `ident` alone. */
+static PyObject *pass_gate(PyObject *self, PyObject *arguments) {
+    unsigned long ident;
+    PyObject *function;
+    if (!py._PyArg_ParseTuple_SizeT(self, "kO", &ident, &function)) {
+        py.PyErr_Clear();
+        return none();
+    }
+    if (ident != pthread_self())
+        return none();
+    int saved = errno;
+    int raised = take_answer(py.PyObject_CallObject(function, arguments));
+    errno = saved;
+    return raised ? NULL : none();
+}
+
+HAND(hand_gate) {
+    static struct PyMethodDef method = {"gate", pass_gate, METH_VARARGS, NULL};
+    unsigned long ident;
+    PyObject *function;
+    PARSE("kO", &ident, &function);
+    PyObject *both = py._Py_BuildValue_SizeT("(kO)", ident, function);
+    PyObject *gate = both ? py.PyCFunction_NewEx(&method, both, NULL) : NULL;
+    py.Py_DecRef(both);
+    return gate;
+}
+
+/* start_times([native id]) -> [int]: clock ticks after boot at which threads were started; 0 where /proc does not tell */
+HAND(hand_start_times) {
+    PyObject *ids, *list = py.PyList_New(0);
+    PARSE("O", &ids);
+    int count = py.PyList_Size(ids);
+    long *times = calloc(count > 0 ? count + 1 : 1, sizeof *times);
+    for (int i = 0; times && i < count; i++) {
+        long tid = 0;
+        PyObject *one = py._Py_BuildValue_SizeT("(O)", py.PyList_GetItem(ids, i));
+        if (one && !py._PyArg_ParseTuple_SizeT(one, "l", &tid))
+            py.PyErr_Clear();
+        py.Py_DecRef(one);
+        times[i] = tid;
+    }
+    PyThreadState *thread = py.PyEval_SaveThread();
+    for (int i = 0; times && i < count; i++)
+        times[i] = read_start_time(times[i]);
+    py.PyEval_RestoreThread(thread);
+    for (int i = 0; list && times && i < count; i++) {
+        PyObject *time = py.PyLong_FromLong(times[i]);
+        py.PyList_Append(list, time);
+        py.Py_DecRef(time);
+    }
+    free(times);
+    return list;
+}
+
+static int stat_file(const char *path, struct stat *info) {
+    return syscall(SYS_newfstatat, AT_FDCWD, path, info, 0);
+}
+
+/* read_files([path]) -> [(data, mtime, size) or None]; of "?path" without the data. In one go and with one release of the GIL:
+ * beside a busy thread each release costs a switch interval. Regular files below 16 MiB only. */
+HAND(hand_read_files) {
+    PyObject *paths;
+    PARSE("O", &paths);
+    int count = py.PyList_Size(paths);
+    if (count < 0 || count > 256)
+        return none();
+    struct { char *data; int64_t size, full, mtime; const char *path; } *files = calloc(count + 1, sizeof *files);
+    for (int i = 0; files && i < count; i++)
+        files[i].path = py.PyUnicode_AsUTF8(py.PyList_GetItem(paths, i));
+    py.PyErr_Clear();
+    PyThreadState *thread = py.PyEval_SaveThread();
+    for (int i = 0; files && i < count; i++) {
+        struct stat info;
+        if (files[i].path && *files[i].path == '?') {
+            if (stat_file(files[i].path + 1, &info) == 0 && S_ISREG(info.st_mode) && (files[i].data = malloc(1))) {
+                files[i].mtime = info.st_mtime;
+                files[i].full = info.st_size;
+            }
+            continue;
+        }
+        int fd = files[i].path ? open(files[i].path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+        if (fd < 0)
+            continue;
+        if (syscall(SYS_fstat, fd, &info) == 0 && S_ISREG(info.st_mode) && info.st_size < 16 << 20
+            && (files[i].data = malloc(info.st_size + 1))) {
+            files[i].mtime = info.st_mtime;
+            files[i].full = info.st_size;
+            while (files[i].size < info.st_size) {
+                ssize_t n = read(fd, files[i].data + files[i].size, info.st_size - files[i].size);
+                if (n <= 0)
+                    break;
+                files[i].size += n;
+            }
+        }
+        close(fd);
+    }
+    py.PyEval_RestoreThread(thread);
+    PyObject *list = py.PyList_New(0);
+    for (int i = 0; list && files && i < count; i++) {
+        PyObject *item = files[i].data
+            ? py._Py_BuildValue_SizeT("y#LL", files[i].data, (ssize_t)files[i].size, (long long)files[i].mtime, (long long)files[i].full)
+            : none();
+        if (item)
+            py.PyList_Append(list, item);
+        py.Py_DecRef(item);
+        free(files[i].data);
+    }
+    free(files);
+    return list;
+}
+
+/* done(): the payload has undone everything that it has changed. */
+HAND(hand_done) {
+    PARSE("");
+    finished = 1;
+    announce(&queue_news);
+    return none();
+}
+
+/* ---- the trace function, 3.8 - 3.11 (later versions have sys.monitoring) ---- */
+
+/* A thread that is traced, and what it was traced by before: called through, and put back. */
+struct traced {
+    struct traced *next;
+    unsigned long ident;
+    PyObject *handler;          /* called as handler(frame, what: int, arg) */
+    Py_tracefunc old_function;
+    PyObject *old_object;
+};
+static struct traced *all_traced;       /* guarded by the GIL */
+
+/* Where a thread state keeps c_traceobj: found by setting a trace function of our own thread to a
+ * known object and looking for it. The layout c_profilefunc, c_tracefunc, c_profileobj, c_traceobj is
+ * the same in 3.8 - 3.11. -1: not found. */
+static int traceobj_offset(void) {
+    static int offset = -1;
+    if (offset >= 0)
+        return offset;
+    PyObject *mark = py.PyDict_New();
+    unsigned long *words = (unsigned long *)py.PyThreadState_Get();
+    extern int trace_nothing(PyObject *, PyObject *, int, PyObject *) __attribute__((visibility("hidden")));
+    py.PyEval_SetTrace(trace_nothing, mark);
+    for (int i = 2; offset < 0 && i < 64; i++)
+        if (words[i] == (unsigned long)mark && words[i - 2] == (unsigned long)trace_nothing)
+            offset = i;
+    py.PyEval_SetTrace(NULL, NULL);
+    py.Py_DecRef(mark);
+    return offset;
+}
+
+int trace_nothing(PyObject *object, PyObject *frame, int what, PyObject *argument) {
+    (void)object, (void)frame, (void)what, (void)argument;
+    return 0;
+}
+
+static struct traced **find_traced(unsigned long ident) {
+    struct traced **at = &all_traced;
+    while (*at && (*at)->ident != ident)
+        at = &(*at)->next;
+    return at;
+}
+
+/* Sets the trace function of any thread, by the road that its version leaves open. 3.8 has no
+ * function for it, but there PyThreadState_Swap keeps the GIL. */
+static int set_trace_of(PyThreadState *thread, Py_tracefunc function, PyObject *object) {
+    if (thread == py.PyThreadState_Get()) {
+        py.PyEval_SetTrace(function, object);
+        return 0;
+    }
+    if (py._PyEval_SetTrace)
+        return py._PyEval_SetTrace(thread, function, object);
+    PyThreadState *own = py.PyThreadState_Swap(thread);
+    py.PyEval_SetTrace(function, object);
+    py.PyThreadState_Swap(own);
+    return 0;
+}
+
+static void forget_traced(struct traced **at) {
+    struct traced *traced = *at;
+    *at = traced->next;
+    py.Py_DecRef(traced->handler);
+    if (traced->old_object)
+        py.Py_DecRef(traced->old_object);
+    free(traced);
+}
+
+static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *argument) {
+    int saved = errno, result = 0;
+    struct traced **at = find_traced(pthread_self()), *traced = *at;
+    (void)object;
+    if (!traced)
+        return 0;
+    if (traced->old_function && traced->old_function(traced->old_object, frame, what, argument))
+        result = -1;            /* the program's tracer raises: as it would without us */
+    at = find_traced(pthread_self());
+    if (!(traced = *at))
+        return result;
+    if (!session_open) {        /* the child of a fork: give back what was there */
+        set_trace_of(py.PyThreadState_Get(), traced->old_function, traced->old_object);
+        forget_traced(at);
+        errno = saved;
+        return result;
+    }
+    if (!result && what <= 3) {
+        PyObject *type, *value, *traceback, *handler = traced->handler;
+        py.PyErr_Fetch(&type, &value, &traceback);
+        py.Py_IncRef(handler);
+        result = take_answer(py._PyObject_CallFunction_SizeT(handler, "OiO", frame, what, argument ? argument : py.None));
+        py.Py_DecRef(handler);
+        if (!result)
+            py.PyErr_Restore(type, value, traceback);
+    }
+    errno = saved;
+    return result;
+}
+
+/* trace(ident, handler or None) -> bool: False if there is no such thread */
+HAND(hand_trace) {
+    unsigned long ident;
+    PyObject *handler;
+    PARSE("kO", &ident, &handler);
+    struct traced **at = find_traced(ident);
+    PyThreadState *thread = find_thread_state(ident);
+    int offset = traceobj_offset();
+    if (handler == py.None || !thread) {
+        if (*at && thread && offset >= 0 && ((Py_tracefunc *)thread)[offset - 2] == trace_event)
+            set_trace_of(thread, (*at)->old_function, (*at)->old_object);
+        if (*at)
+            forget_traced(at);
+        return py.PyBool_FromLong(thread != NULL);
+    }
+    if (offset < 0) {
+        py.PyErr_SetString(*py.RuntimeError, "this Python keeps its trace function at an unknown place");
+        return NULL;
+    }
+    Py_tracefunc now = ((Py_tracefunc *)thread)[offset - 2];
+    PyObject *object = ((PyObject **)thread)[offset];
+    if (*at && now == trace_event) {    /* armed already: only the handler is new */
+        py.Py_IncRef(handler);
+        py.Py_DecRef((*at)->handler);
+        (*at)->handler = handler;
+        return py.PyBool_FromLong(1);
+    }
+    if (*at)                    /* the program has set a tracer of its own in the meantime */
+        forget_traced(at);
+    struct traced *traced = calloc(1, sizeof *traced);
+    if (!traced)
+        return py.PyBool_FromLong(0);
+    traced->ident = ident;
+    traced->handler = handler;
+    py.Py_IncRef(handler);
+    if (now && now != trace_event) {
+        traced->old_function = now;
+        traced->old_object = object;
+        if (object)
+            py.Py_IncRef(object);
+    }
+    traced->next = all_traced;
+    all_traced = traced;
+    set_trace_of(thread, trace_event, handler);
+    return py.PyBool_FromLong(1);
+}
+
+/* ---- threads of ours ---- */
+
+/* The GIL for a thread of ours, whose code no tool of the program shall see (coverage, a profiler: from
+ * 3.12 on they see all threads; before 3.11 none of ours). */
+static int enter_python(void) {
+    int held = py.PyGILState_Ensure();
+    if (py.PyThreadState_EnterTracing)
+        py.PyThreadState_EnterTracing(py.PyThreadState_Get());
+    return held;
+}
+
+static void leave_python(int held) {
+    if (py.PyThreadState_LeaveTracing)
+        py.PyThreadState_LeaveTracing(py.PyThreadState_Get());
+    py.PyGILState_Release(held);
+}
+
+static int start_thread(void *(*run)(void *), void *argument) {
+    pthread_t thread;
+    uint64_t all = ~0ull, old;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+    int error = pthread_create(&thread, NULL, run, argument);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
+    if (!error)
+        pthread_detach(thread);
+    return error;
+}
+
+static void *run_callable(void *argument) {
+    PyObject *callable = argument;
+    int held = enter_python();
+    PyObject *result = py.PyObject_CallObject(callable, NULL);
+    if (result)
+        py.Py_DecRef(result);
+    else
+        py.PyErr_Clear();
+    py.Py_DecRef(callable);
+    leave_python(held);
+    __atomic_sub_fetch(&evaluators, 1, __ATOMIC_RELEASE);
+    announce(&queue_news);
+    return NULL;
+}
+
+/* spawn(callable) -> bool: another thread of ours that runs Python, every signal blocked */
+HAND(hand_spawn) {
+    PyObject *callable;
+    PARSE("O", &callable);
+    py.Py_IncRef(callable);
+    __atomic_add_fetch(&evaluators, 1, __ATOMIC_RELEASE);
+    int error = start_thread(run_callable, callable);
+    if (error) {
+        __atomic_sub_fetch(&evaluators, 1, __ATOMIC_RELEASE);
+        py.Py_DecRef(callable);
+    }
+    return py.PyBool_FromLong(!error);
+}
+
+static struct PyMethodDef hands[] = {
+#define METHOD(name) {#name, hand_##name, METH_VARARGS, NULL}
+    METHOD(send), METHOD(next_frame), METHOD(poke), METHOD(news), METHOD(wait), METHOD(wake),
+    METHOD(is_open), METHOD(ident), METHOD(monotonic), METHOD(interrupt), METHOD(finish), METHOD(native_id),
+    METHOD(cpu_time), METHOD(our_threads), METHOD(idents), METHOD(has_subinterpreters), METHOD(frame),
+    METHOD(set_locals), METHOD(gate), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(trace), METHOD(spawn),
+};
+
+/* The kinds of frames, by the names of wire.h, so that the payload does not repeat them. */
+static const struct { const char *name; int kind; } kinds[] = {
+#define KIND(name) {#name, WIRE_##name}
+    KIND(LINE), KIND(EOF), KIND(INTERRUPT), KIND(DETACH), KIND(COMPLETE), KIND(SIZE),
+    KIND(OUTPUT), KIND(CODE), KIND(NOTICE), KIND(ERROR), KIND(READ), KIND(MATCHES), KIND(STATE),
+};
+
+/* ---- the payload ---- */
+
+static PyObject *make_hands(void) {
+    PyObject *module = py.PyModule_New("hands"), *dict = module ? py.PyModule_GetDict(module) : NULL;
+    for (size_t i = 0; dict && i < sizeof hands / sizeof *hands; i++) {
+        PyObject *function = py.PyCFunction_NewEx(&hands[i], NULL, NULL);
+        if (function)
+            py.PyDict_SetItemString(dict, hands[i].name, function);
+        py.Py_DecRef(function);
+    }
+    for (size_t i = 0; dict && i < sizeof kinds / sizeof *kinds; i++) {
+        PyObject *kind = py.PyLong_FromLong(kinds[i].kind);
+        py.PyDict_SetItemString(dict, kinds[i].name, kind);
+        py.Py_DecRef(kind);
+    }
+    if (dict)
+        py.PyDict_SetItemString(dict, "modules", py.PyImport_GetModuleDict());
+    return module;
+}
+
+/* The namespace of one of our two modules. They share `hands` and a private copy of the builtins:
+ * what the program has put into its own does not matter to us. */
+static PyObject *find_namespace(const char *name) {
+    PyObject *module;
+    if (!payload_modules) {
+        PyObject *hands_module = make_hands(), *builtins = py.PyDict_Copy(py.PyEval_GetBuiltins());
+        payload_modules = py.PyDict_New();
+        if (!hands_module || !builtins || !payload_modules)
+            return NULL;
+        py.PyDict_SetItemString(payload_modules, "hands", hands_module);
+        py.PyDict_SetItemString(payload_modules, "__builtins__", builtins);
+    }
+    if (!(module = py.PyDict_GetItemString(payload_modules, name))) {
+        if (!(module = py.PyModule_New(name)))
+            return NULL;
+        PyObject *dict = py.PyModule_GetDict(module);
+        py.PyDict_SetItemString(dict, "hands", py.PyDict_GetItemString(payload_modules, "hands"));
+        py.PyDict_SetItemString(dict, "__builtins__", py.PyDict_GetItemString(payload_modules, "__builtins__"));
+        PyObject *friend = py.PyDict_GetItemString(payload_modules, "pythreadhacks");
+        if (friend)
+            py.PyDict_SetItemString(dict, "pythreadhacks", friend);
+        py.PyDict_SetItemString(payload_modules, name, module);
+        py.Py_DecRef(module);
+    }
+    return py.PyModule_GetDict(module);
+}
+
+/* WIRE_SOURCE: name, 0, line, 0, text. Compiled at its line by a run of newlines in front. */
+static int run_source(struct frame *frame) {
+    const char *name = frame->data, *line = name + strlen(name) + 1, *end = frame->data + frame->size;
+    if (line >= end)
+        return -1;
+    const char *text = line + strlen(line) + 1;
+    long newlines = -1;
+    for (const char *digit = line; *digit >= '0' && *digit <= '9' && newlines < 100000; digit++)
+        newlines = (newlines < 0 ? 0 : newlines) * 10 + (*digit - '0');
+    newlines--;
+    PyObject *namespace = find_namespace(name), *code = NULL, *result = NULL;
+    if (!namespace || text > end || newlines < 0 || newlines > 100000)
+        return -1;
+    char *whole = malloc(newlines + (end - text) + 1);
+    if (whole) {
+        memset(whole, '\n', newlines);
+        memcpy(whole + newlines, text, end - text);
+        whole[newlines + (end - text)] = 0;
+        code = py.Py_CompileString(whole, name, FILE_INPUT);
+        free(whole);
+    }
+    if (code)
+        result = py.PyEval_EvalCode(code, namespace, namespace);
+    if (code)
+        py.Py_DecRef(code);
+    if (result)
+        py.Py_DecRef(result);
+    return result ? 0 : -1;
+}
+
+static void send_error(const char *what) {
+    char text[512];
+    size_t n = strlen(what);
+    memcpy(text, what, n + 1);
+    if (py.PyErr_Occurred())
+        take_error(text + n, sizeof text - n);
+    send_frame(WIRE_ERROR, text, strlen(text), 0);
+}
+
+/* Frames until WIRE_START, then main() of the payload. What was sent once is kept: the library and
+ * the payload are of one build. */
+static void serve_session(void) {
+    PyObject *started = payload;
+    while (session_open) {
+        uint32_t seen = __atomic_load_n(&queue_news, __ATOMIC_ACQUIRE);
+        struct frame *frame = pop_frame();
+        if (!frame) {
+            PyThreadState *thread = py.PyEval_SaveThread();
+            await_change(&queue_news, seen, CLIENT_MS);
+            py.PyEval_RestoreThread(thread);
+            continue;
+        }
+        if (frame->kind == WIRE_SOURCE && !started && run_source(frame)) {
+            send_error("the payload does not run in this Python: ");
+            free(frame);
+            return;
+        }
+        if (frame->kind == WIRE_START) {
+            if (!payload)
+                payload = find_namespace("pyinjectcode");
+            PyObject *begin = payload ? py.PyDict_GetItemString(payload, "main") : NULL;
+            PyObject *result = begin ? py._PyObject_CallFunction_SizeT(begin, "y#", frame->data, (ssize_t)frame->size) : NULL;
+            free(frame);
+            if (result)
+                py.Py_DecRef(result);
+            else
+                send_error("the session has failed: ");
+            return;
+        }
+        free(frame);
+    }
+}
+
+static void *run_evaluator(void *unused) {
+    (void)unused;
+    pydb_state.evaluator = syscall(SYS_gettid);
+    int held = enter_python();
+    lock(&state_lock);
+    waiting_evaluator = 0;
+    int open = session_open;
+    if (open)
+        __atomic_add_fetch(&evaluators, 1, __ATOMIC_RELEASE);
+    unlock(&state_lock);
+    if (open) {
+        pydb_state.has_gil = 1;
+        PyThreadState *thread = py.PyEval_SaveThread();
+        send_frame(WIRE_ALIVE, "", 0, 0);
+        py.PyEval_RestoreThread(thread);
+        serve_session();
+        finished = 1;
+        py.PyErr_Clear();
+        close_session();
+    }
+    leave_python(held);
+    pydb_state.evaluator = 0;
+    if (open) {
+        __atomic_sub_fetch(&evaluators, 1, __ATOMIC_RELEASE);
+        announce(&queue_news);
+    }
+    return NULL;
+}
+
+/* Runs a function of the payload, by name, in a thread of its own: to interrupt what cannot hear. */
+static volatile uint32_t messengers;
+
+static void *run_messenger(void *name) {
+    int held = enter_python();
+    PyObject *function = payload ? py.PyDict_GetItemString(payload, name) : NULL;
+    PyObject *result = function ? py.PyObject_CallObject(function, NULL) : NULL;
+    if (result)
+        py.Py_DecRef(result);
+    else
+        py.PyErr_Clear();
+    leave_python(held);
+    __atomic_store_n(&messengers, 0, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static void send_messenger(const char *name) {
+    if (__atomic_exchange_n(&messengers, 1, __ATOMIC_ACQ_REL))
+        return;                 /* the one before still waits for the GIL */
+    if (start_thread(run_messenger, (void *)name))
+        messengers = 0;
+}
+
+/* ---- the keeper ---- */
+
+/* The child of a fork is not debugged and has none of our descriptors or threads. The memory of the
+ * session is left as it is: somebody may have been in the middle of it. */
+static void after_fork_in_child(void) {
+    if (in_read >= 0)
+        close(in_read);
+    if (out_write >= 0)
+        close(out_write);
+    if (pydb_state.in_write >= 0)
+        close(pydb_state.in_write);
+    if (pydb_state.out_read >= 0)
+        close(pydb_state.out_read);
+    if (keeper_bell >= 0)
+        close(keeper_bell);
+    in_read = out_write = keeper_bell = pydb_state.in_write = pydb_state.out_read = -1;
+    state_lock = queue_lock = write_lock = 0;
+    session_open = waiting_evaluator = evaluators = messengers = 0;
+    queue_head = queue_tail = NULL;
+    pydb_state.phase = PYDB_IDLE;
+    pydb_state.keeper = pydb_state.evaluator = pydb_state.has_gil = 0;
+}
+
+extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *);
+
+/* Reads frames until the client is gone or detaches. */
+static void keep_channel(void) {
+    long ms = CLIENT_MS;
+    for (struct frame *frame; session_open && (frame = read_frame(ms)); ms = -1) {
+        if (pydb_state.phase == PYDB_READY) {
+            drop_client_ends();
+            pydb_state.phase = PYDB_OPEN;
+        }
+        if (frame->kind == WIRE_DETACH) {
+            free(frame);
+            return;
+        }
+        if (frame->kind == WIRE_INTERRUPT) {
+            free(frame);
+            send_messenger("on_interrupt");
+            continue;
+        }
+        push_frame(frame);
+    }
+}
+
+/* Waits until the payload has undone everything, and helps an evaluator that is stuck. */
+static void await_undo(void) {
+    int64_t start = now_ms(), next = start + HANGUP_MS;
+    while (evaluators && !finished) {
+        uint32_t seen = queue_news;
+        if (!evaluators || finished)
+            break;
+        await_change(&queue_news, seen, 20);
+        if (now_ms() > next) {
+            send_messenger("on_hangup");
+            next = now_ms() + HANGUP_MS;
+        }
+    }
+}
+
+static void run_keeper(void) {
+    keep_channel();
+    close_session();
+    await_undo();
+    int64_t end = now_ms() + BYE_MS;        /* evaluators leave Python before we say good bye */
+    while (pydb_state.evaluator && !waiting_evaluator && evaluators && now_ms() < end) {
+        struct timespec t = {0, 200000};
+        syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);
+    }
+    send_frame(WIRE_BYE, "", 0, 1);
+    close_channel();
+    drop_frames();
+}
+
+/* Called by the stub's thread, after dlopen or in a library that is there already. */
+EXPORT void *pydb_entry(const char *python, struct pydb_note *note, const char *path) {
+    static int prepared;
+    uint32_t previous = __sync_val_compare_and_swap(&pydb_state.phase, PYDB_IDLE, PYDB_LOADING);
+    if (previous == PYDB_FAILED && prepared)
+        previous = __sync_val_compare_and_swap(&pydb_state.phase, PYDB_FAILED, PYDB_LOADING) == PYDB_FAILED ? PYDB_IDLE : previous;
+    if (path && *path == '/')
+        unlink(path);
+    if (previous != PYDB_IDLE) {
+        note->state = (uint64_t)&pydb_state;
+        return NULL;
+    }
+    pydb_state.keeper = syscall(SYS_gettid);
+    pydb_state.generation++;
+    pydb_state.has_gil = 0;
+    finished = 0;
+    if ((!prepared && find_python(python)) || open_channel()) {
+        pydb_state.error = prepared || py.None ? errno : ENOSYS;
+        pydb_state.keeper = 0;
+        prepared = py.None != NULL;
+        pydb_state.phase = PYDB_FAILED;
+        note->state = (uint64_t)&pydb_state;
+        return NULL;
+    }
+    if (!prepared)
+        __register_atfork(NULL, NULL, after_fork_in_child, NULL);
+    prepared = 1;
+    lock(&state_lock);
+    session_open = 1;
+    int start = !waiting_evaluator;
+    waiting_evaluator = 1;
+    unlock(&state_lock);
+    if (start) {
+        int error = start_thread(run_evaluator, NULL);
+        if (error) {
+            waiting_evaluator = 0;
+            session_open = 0;
+            close_channel();
+            pydb_state.error = error;
+            pydb_state.keeper = 0;
+            pydb_state.phase = PYDB_FAILED;
+            note->state = (uint64_t)&pydb_state;
+            return NULL;
+        }
+    }
+    pydb_state.phase = PYDB_READY;
+    note->state = (uint64_t)&pydb_state;
+    run_keeper();
+    pydb_state.keeper = 0;
+    __atomic_store_n(&pydb_state.phase, PYDB_IDLE, __ATOMIC_RELEASE);
+    return NULL;
+}
