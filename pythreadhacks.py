@@ -1,0 +1,760 @@
+# SPDX-License-Identifier: MIT
+"""pythreadhacks.py - find, trace, stop and name any thread of the process that we are in.
+
+Runs inside the target, as a guest, sent by the client as text. It is the one place in Python that
+knows CPython versions; it asks for the feature, not for the version. The C library
+(pyinjectcode.c) has put two names into this namespace: `hands`, what it can do for us, and
+`__builtins__`, a private copy, so that what the program did to its own builtins does not matter.
+
+What must not happen here, because the target's state is unknown:
+  - no import statement before private_import() is in place, and never one that reaches sys.modules,
+    an import hook or an import lock of the program;
+  - no primitive of `threading` or `_thread` (gevent patches both): waiting is done by hands.wait();
+  - nothing that registers a fork hook, an exit hook or a signal handler.
+
+Pieces are compiled one by one by the library: each begins after a blank line with class, def, @ or
+"# ---" at column 0, so that no compilation keeps the GIL for long.
+"""
+
+modules = hands.modules
+sys = modules["sys"]
+marshal = modules["marshal"]
+Module = type(sys)
+builtins = __builtins__
+
+
+class NoDebugger(Exception):
+    """The target's Python has no pdb, or one that we do not understand."""
+
+
+# --- private modules: pdb and what it needs, from the target's own standard library ---
+
+# Debuggers keep their state in classes and module globals: theirs is never shared with the program's.
+# enum looks its users up in sys.modules, where our private ones are not.
+PRIVATE = {"pdb", "bdb", "cmd", "code", "codeop", "rlcompleter", "enum"}
+
+# Not needed at the prompt, or only for what we replace: made when something is first taken from them.
+LAZY = {
+    "asyncio", "atexit", "dis", "glob", "inspect", "json", "pprint", "selectors", "signal", "socket", "stat",
+    "tempfile", "textwrap", "threading", "token", "tokenize", "traceback", "typing", "weakref", "_colorize",
+    "_pyrepl", "_pyrepl.utils", "functools", "re", "runpy", "linecache", "io", "itertools", "warnings", "fnmatch",
+    "contextlib", "string",
+}
+
+# Their import has effects on the whole process (fork hooks, the notion of the main thread, terminal
+# modes): used where the program has them already, and else not at all.
+SHARED_ONLY = {
+    "asyncio", "concurrent", "logging", "multiprocessing", "random", "selectors", "signal", "socket", "subprocess",
+    "tempfile", "threading", "readline", "_pyrepl", "_pyrepl.utils", "_pyrepl.readline", "ssl",
+}
+
+
+
+class Generated:
+    """What contextlib.contextmanager makes, as far as pdb and bdb use it."""
+
+    def __init__(self, generator):
+        self.generator = generator
+
+    def __enter__(self):
+        return next(self.generator)
+
+    def __exit__(self, kind, error, traceback):
+        try:
+            if kind is None:
+                next(self.generator, None)
+            else:
+                self.generator.throw(error)
+        except StopIteration:
+            return True
+        return False
+
+
+def contextmanager(function):
+    """contextlib.contextmanager."""
+    def enter(*arguments, **options):
+        return Generated(function(*arguments, **options))
+    return enter
+
+
+def unchanged(value):
+    """typing.override and the like: for the reader only."""
+    return value
+
+
+class Anything:
+    """typing.Union and the like."""
+
+    def __getitem__(self, key):
+        return self
+
+
+
+
+def substitute(pattern, template, text, count=0, flags=0):
+    """re.sub() for our private modules. The real one expands "\\1" with the help of sys.modules["re"],
+    which need not be there. 3.12 calls it for every line typed: without a "$" there is nothing to do."""
+    if pattern.startswith("\\$") and "$" not in text:
+        return text
+    compiled = find_module("re").compile(pattern, flags)
+    if isinstance(template, str) and "\\" in template:
+        parts = template.split("\\1")
+        return compiled.sub(lambda match: match.group(1).join(parts), text, count)
+    return compiled.sub(template, text, count)
+
+
+# The few things that pdb, bdb and cmd take from big modules when they are imported: loading those
+# privately would cost more than all the rest (string compiles regular expressions).
+STAND_INS = {
+    "inspect": {"CO_GENERATOR": 0x20, "CO_COROUTINE": 0x80, "CO_ASYNC_GENERATOR": 0x200},
+    "contextlib": {"contextmanager": contextmanager, "ExitStack": None, "closing": None},
+    "typing": {"override": unchanged, "Union": Anything()},
+    "warnings": {"deprecated": lambda *arguments, **options: unchanged},
+    "functools": {"cached_property": property},
+    "string": {"ascii_letters": "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "digits": "0123456789"},
+    "rlcompleter": {"Completer": None},
+    "re": {"sub": substitute},
+}
+
+loaded = {}             # name -> our private module
+fetched = {}            # path -> what hands.read_files() said
+
+
+class AllModules:
+    """sys.modules as our private modules see it: theirs first, then the program's, which is never written."""
+
+    def __getitem__(self, name):
+        return loaded[name] if name in loaded else modules[name]
+
+    def __setitem__(self, name, module):
+        loaded[name] = module
+
+    def __contains__(self, name):
+        return name in loaded or name in modules
+
+    def get(self, name, default=None):
+        return self[name] if name in self else default
+
+
+class PrivateSys(Module):
+    """`sys` as our private modules see it: what they set there (streams, hooks, tracing) stays here."""
+
+    modules = AllModules()
+    excepthook = sys.__excepthook__     # the program's own hook has nothing to do with errors of the user
+
+    def __getattr__(self, name):
+        return getattr(sys, name)
+
+    def settrace(self, function):
+        pass
+
+    def audit(self, *arguments):
+        pass
+
+
+loaded["sys"] = PrivateSys("sys")
+if "_collections_abc" in modules:
+    loaded["collections.abc"] = modules["_collections_abc"]
+for name in ("importlib", "importlib.machinery"):       # the real package renames the frozen modules
+    loaded[name] = Module(name)
+    loaded[name].__dict__.update(modules["_frozen_importlib_external"].__dict__, **modules["_frozen_importlib"].__dict__)
+    loaded[name].__path__ = []
+loaded["importlib"].machinery = loaded["importlib.machinery"]
+loaded["importlib.machinery"].all_suffixes = lambda: [".py", ".pyc"] + modules["_imp"].extension_suffixes()
+
+
+class LazyModule(Module):
+    """Stands for a module until something is asked of it that is not a stand-in."""
+
+    def __init__(self, name):
+        Module.__init__(self, name)
+        self.__dict__.update(STAND_INS.get(name, {}))
+
+    def __getattr__(self, name):
+        if name in ("__path__", "__spec__", "__loader__", "__file__"):
+            raise AttributeError(name)
+        return getattr(find_module(self.__name__), name)
+
+
+def find_stdlib():
+    """The directory of the target's standard library, wherever sys.path leads."""
+    path = getattr(sys, "_stdlib_dir", None)
+    if not path:
+        path = getattr(modules.get("os"), "__file__", None) or ""
+        path = path.rpartition("/")[0]
+    return path
+
+
+stdlib = find_stdlib()
+
+
+def cached_path(name):
+    """Where the interpreter caches the bytecode of a module of the standard library, unoptimised."""
+    folder, _, leaf = (stdlib + "/" + name.replace(".", "/")).rpartition("/")
+    prefix = getattr(sys, "pycache_prefix", None)
+    folder = prefix + folder if prefix else folder + "/__pycache__"
+    return "%s/%s.%s.pyc" % (folder, leaf, sys.implementation.cache_tag)
+
+
+def source_path(name):
+    """Where the source of a module of the standard library is."""
+    return stdlib + "/" + name.replace(".", "/") + ".py"
+
+
+def fetch(names):
+    """Reads what find_code() will ask for, for all names, with one release of the GIL."""
+    paths = [path for name in names for path in (cached_path(name), "?" + source_path(name)) if path not in fetched]
+    fetched.update(zip(paths, hands.read_files(paths)))
+
+
+def read_file(path):
+    """(data, mtime, size) or None."""
+    if path not in fetched:
+        fetched.update(zip([path], hands.read_files([path])))
+    return fetched[path]
+
+
+def find_code(name):
+    """The code object of a module of the standard library; None if there is no such module."""
+    magic = modules["_frozen_importlib_external"].MAGIC_NUMBER
+    for leaf in (name, name + ".__init__"):
+        cached, source = read_file(cached_path(leaf)), read_file("?" + source_path(leaf))
+        if cached and cached[0][:4] == magic:
+            flags, mtime, size = (int.from_bytes(cached[0][at:at + 4], "little") for at in (4, 8, 12))
+            if flags or not source or (mtime == source[1] & 0xFFFFFFFF and size == source[2] & 0xFFFFFFFF):
+                return marshal.loads(cached[0][16:]), leaf
+        text = read_file(source_path(leaf))
+        if text:
+            return compile(text[0], source_path(leaf), "exec", 0, True, 0), leaf
+    loader = getattr(modules.get("os"), "__loader__", None)
+    if "zip" in type(loader).__name__:
+        try:
+            return loader.get_code(name), name
+        except Exception:
+            pass
+    return None, name
+
+
+def is_usable(module):
+    """The program's own copy will do: whole, and from the standard library, not a file that shadows it."""
+    spec = getattr(module, "__spec__", None)
+    if module is None or getattr(spec, "_initializing", False):
+        return False
+    if getattr(module, "__name__", None) in sys.builtin_module_names:
+        return True             # 3.8 gives some of them no origin; a second copy would reset the first
+    origin = getattr(spec, "origin", None) or getattr(module, "__file__", None) or ""
+    return origin in ("built-in", "frozen") or (origin.startswith(stdlib + "/") and "/site-packages/" not in origin)
+
+
+def load_module(name):
+    """Executes a private copy of a module."""
+    code, leaf = find_code(name)
+    if code is None:
+        return load_extension(name)
+    module = Module(name)
+    module.__file__ = source_path(leaf)
+    module.__builtins__ = builtins
+    is_package = leaf != name
+    module.__package__ = name if is_package else name.rpartition(".")[0]
+    if is_package:
+        module.__path__ = []
+    loaded[name] = module
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        del loaded[name]
+        raise
+    return loaded[name]         # a module may put another one in its place
+
+
+def load_extension(name):
+    """A module in C. The program's own where it has one; else a new one, which old-style modules enter
+    into sys.modules: they are taken out again."""
+    if name in modules:
+        return modules[name]
+    imp, spec = modules["_imp"], modules["_frozen_importlib"].BuiltinImporter.find_spec(name)
+    create, execute = imp.create_builtin, imp.exec_builtin
+    if spec is None:
+        spec, create, execute = find_extension(name), imp.create_dynamic, imp.exec_dynamic
+    if spec is None:
+        raise ImportError("the target's standard library has no module %r" % name)
+    module = loaded[name] = create(spec)
+    execute(module)
+    if modules.get(name) is module:
+        del modules[name]
+    return module
+
+
+def find_extension(name):
+    """The spec of an extension module in the standard library's lib-dynload, or None."""
+    external = modules["_frozen_importlib_external"]
+    for path in list(sys.path):
+        if isinstance(path, str) and path.endswith("lib-dynload"):
+            for suffix in modules["_imp"].extension_suffixes():
+                file = path + "/" + name + suffix
+                if hands.read_files(["?" + file])[0]:
+                    loader = external.ExtensionFileLoader(name, file)
+                    return modules["_frozen_importlib"].ModuleSpec(name, loader, origin=file)
+    return None
+
+
+def find_module(name):
+    """The module that our private modules get for a name."""
+    if name in loaded:
+        return loaded[name]
+    if name not in PRIVATE and is_usable(modules.get(name)):
+        return modules[name]
+    if name in SHARED_ONLY:
+        raise ImportError("pydbattach does not load %r into the target" % name)
+    return load_module(name)
+
+
+def private_import(name, globals=None, locals=None, fromlist=(), level=0):
+    """__import__ of our namespaces: sys.modules is read and never written."""
+    if level:
+        package = (globals or {}).get("__package__") or ""
+        for _ in range(level - 1):
+            package = package.rpartition(".")[0]
+        name = package + "." + name if name else package
+    if not fromlist:
+        if name in LAZY and name not in loaded:
+            lazy = LazyModule(name)
+            if "." not in name:
+                return lazy
+        top = name.partition(".")[0]
+        if name != top and name not in LAZY:
+            inner, outer = find_module(name), find_module(top)
+            if name.count(".") == 1 and not hasattr(outer, name[len(top) + 1:]) and top in loaded:
+                setattr(outer, name[len(top) + 1:], inner)
+        return LazyModule(top) if top in LAZY and top not in loaded else find_module(top)
+    ready = STAND_INS.get(name, {})
+    if name not in loaded and all(item in ready for item in fromlist):
+        return LazyModule(name)
+    module = find_module(name)
+    for item in fromlist:
+        if item != "*" and not hasattr(module, item):
+            try:
+                setattr(module, item, find_module(name + "." + item))
+            except ImportError:
+                pass
+    return module
+
+
+def print_to(*values, sep=" ", end="\n", file=None, flush=False):
+    """print() of our namespaces, whatever the program did to its own."""
+    if file is not None:
+        file.write((" " if sep is None else sep).join([str(value) for value in values]) + ("\n" if end is None else end))
+
+
+builtins["__import__"] = private_import
+builtins["print"] = print_to
+builtins["open"] = modules["_io"].open
+
+
+# --- source lines: a linecache of our own, which leaves the program's cache alone ---
+
+class LineCache:
+    """The part of the linecache module that pdb, bdb and inspect use."""
+
+    def __init__(self):
+        self.cache = {}
+
+    def getlines(self, filename, module_globals=None):
+        if filename not in self.cache:
+            self.updatecache(filename, module_globals)
+        return self.cache[filename]
+
+    def getline(self, filename, lineno, module_globals=None):
+        lines = self.getlines(filename, module_globals)
+        return lines[lineno - 1] if 1 <= lineno <= len(lines) else ""
+
+    def updatecache(self, filename, module_globals=None):
+        lines = self.cache[filename] = self.read(filename, module_globals)
+        return lines
+
+    def read(self, filename, module_globals):
+        """The file; else what the module's loader or the program's linecache has (zip, exec, -c)."""
+        found = None if filename.startswith("<") else hands.read_files([filename])[0]
+        if found:
+            text = decode_source(found[0])
+        else:
+            text = self.ask_loader(module_globals)
+        if text is None:
+            entry = getattr(modules.get("linecache"), "cache", {}).get(filename)
+            return list(entry[2]) if entry and len(entry) > 2 else []
+        lines = text.splitlines(True)
+        if lines and not lines[-1].endswith("\n"):
+            lines[-1] += "\n"
+        return lines
+
+    def ask_loader(self, module_globals):
+        get = (module_globals or {}).get
+        loader = get and (getattr(get("__spec__"), "loader", None) or get("__loader__"))
+        try:
+            return loader.get_source(get("__spec__").name if get("__spec__") else get("__name__"))
+        except Exception:
+            return None
+
+    def checkcache(self, filename=None):
+        self.cache.clear()
+
+    clearcache = checkcache
+
+    def lazycache(self, filename, module_globals):
+        return False
+
+    def _register_code(self, *arguments):
+        pass
+
+    def _getlines_from_code(self, code):
+        return []
+
+    def _getline_from_code(self, filename, lineno):
+        return ""
+
+
+def decode_source(data):
+    """Text of a Python source file, by its coding cookie; never fails."""
+    encoding = "utf-8"
+    for line in data.split(b"\n", 2)[:2]:
+        if line.startswith(b"#") and b"coding" in line:
+            name = line.split(b"coding", 1)[1].lstrip(b":= ").split()
+            encoding = name[0].decode("ascii", "replace") if name else encoding
+    if data.startswith(b"\xef\xbb\xbf"):
+        data = data[3:]
+    try:
+        return data.decode(encoding, "replace").replace("\r\n", "\n")
+    except LookupError:
+        return data.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+def load_pdb():
+    """Our private pdb module. Raises NoDebugger."""
+    if "pdb" not in loaded:
+        fetch(["pdb", "bdb", "cmd", "code", "codeop", "__future__"])
+        cache = loaded["linecache"] = Module("linecache")
+        lines = LineCache()
+        for name in dir(lines):
+            if not name.startswith("__"):
+                setattr(cache, name, getattr(lines, name))
+        try:
+            find_module("pdb")
+        except ImportError as error:
+            raise NoDebugger(str(error))
+        finally:
+            fetched.clear()
+    return loaded["pdb"]
+
+
+# --- threads ---
+
+def own_idents():
+    """Idents of our own threads; the session adds to it."""
+    return ours
+
+
+ours = set()
+
+
+def current_frames():
+    """{ident: topmost frame} of the main interpreter's threads, ours left out."""
+    if not hands.has_subinterpreters():
+        frames = sys._current_frames()          # walks all interpreters, and takes the lock for it
+    else:
+        frames = {}
+        for ident in hands.idents():
+            frame = hands.frame(ident)
+            if frame is not None:
+                frames[ident] = frame
+    for ident in ours:
+        frames.pop(ident, None)
+    return frames
+
+
+def current_frame(ident):
+    """The topmost frame of one thread, or None."""
+    try:
+        return hands.frame(ident)
+    except RuntimeError:
+        return current_frames().get(ident)
+
+
+def alive_idents():
+    """Idents of all threads that Python knows, ours left out, oldest first."""
+    return [ident for ident in reversed(hands.idents()) if ident and ident not in ours]
+
+
+def thread_names():
+    """{ident: name}, from the Thread objects of the program's threading module, if it has one."""
+    threading = modules.get("threading")
+    names = {}
+    for table in ("_active", "_limbo"):
+        for key, thread in list(getattr(threading, table, {}).items()):
+            ident = getattr(thread, "_ident", None) or key
+            if isinstance(ident, int):
+                names[ident] = str(getattr(thread, "_name", None))
+    names.setdefault(main_ident(), "MainThread")
+    return names
+
+
+def main_ident():
+    """The main thread: the kernel's, if Python knows it, else the one that Python was started in."""
+    idents = alive_idents()
+    pid = modules["posix"].getpid()
+    for ident in idents:
+        if hands.native_id(ident) == pid:
+            return ident
+    main = getattr(getattr(modules.get("threading"), "_main_thread", None), "_ident", None)
+    return main if main in idents else idents[0] if idents else 0
+
+
+def switch_interval():
+    """Seconds after which a thread that wants the GIL asks for it."""
+    return sys.getswitchinterval()
+
+
+# --- what a frame is at ---
+
+CALLS = 0x400           # ast.PyCF_ONLY_AST
+
+
+def describe_call(frame, lines):
+    """The call that a frame is in, as its source says it: "time.sleep(100)"; "" if it cannot be told."""
+    code = frame.f_code
+    text, column, end = "", -1, -1
+    positions = getattr(code, "co_positions", None)
+    if positions:
+        for at, (line, last, start, stop) in enumerate(positions()):
+            if at * 2 == frame.f_lasti and line and line == last and start is not None:
+                text = lines.getline(code.co_filename, line, frame.f_globals)
+                column, end = start, stop
+                break
+        part = text.encode("utf-8", "replace")[column:end].decode("utf-8", "replace") if text else ""
+        if part:
+            return shorten(part) if part.endswith(")") else with_statement(text) or shorten(part)
+    text = lines.getline(code.co_filename, frame.f_lineno, frame.f_globals)
+    return with_statement(text) or only_call(text)
+
+
+def with_statement(text):
+    """For "with lock:" the words "lock.__enter__()"."""
+    text = text.strip()
+    for head in ("with ", "async with "):
+        if text.startswith(head) and text.endswith(":"):
+            return shorten(text[len(head):-1].split(" as ")[0]) + ".__enter__()"
+    return ""
+
+
+def only_call(text):
+    """The outermost call in a line of source, if the line can be parsed alone."""
+    text = text.strip()
+    if text.endswith(":"):
+        text += " pass"
+    try:
+        tree = compile(text, "<line>", "exec", CALLS, True)
+    except (SyntaxError, ValueError):
+        return shorten(text) if text.endswith(")") else ""
+    statement = tree.body[0] if tree.body else None
+    value = getattr(statement, "value", None) or getattr(statement, "test", None) or getattr(statement, "iter", None)
+    value = getattr(value, "value", value) if type(value).__name__ == "Await" else value
+    if type(value).__name__ != "Call" or not hasattr(value, "end_col_offset"):
+        return ""
+    return shorten(text.encode("utf-8")[value.col_offset:value.end_col_offset].decode("utf-8", "replace"))
+
+
+def shorten(text):
+    """One line of at most 60 characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# --- tracing any thread: events call, line, return, exception of one thread to one function ---
+
+class TraceTracer:
+    """3.8 - 3.11: our trace function in C, set on the thread from outside, over the program's own."""
+
+    EVENTS = ("call", "exception", "line", "return")
+
+    def __init__(self):
+        self.armed = set()
+
+    def arm(self, ident, handler):
+        """handler(frame, event, arg) is called in the thread, and may answer with an exception for the
+        program; False if the thread is gone."""
+        events = self.EVENTS
+
+        def deliver(frame, what, arg):
+            return handler(frame, events[what], arg)
+
+        if not hands.trace(ident, deliver):
+            return False
+        self.armed.add(ident)
+        return True
+
+    def disarm(self, ident):
+        """No more events of this thread; what traced it before is back."""
+        self.armed.discard(ident)
+        hands.trace(ident, None)
+
+    def close(self):
+        for ident in list(self.armed):
+            self.disarm(ident)
+
+
+class MonitorTracer:
+    """3.12 and later: sys.monitoring. Nothing is kept in the thread, so all is undone from anywhere."""
+
+    TOOL = "pydbattach"
+
+    def __init__(self):
+        monitoring = self.monitoring = sys.monitoring
+        events = monitoring.events
+        self.everywhere = events.PY_START | events.PY_RESUME | events.PY_THROW | events.PY_UNWIND | events.RAISE
+        self.locally = events.LINE | events.JUMP | events.PY_RETURN | events.PY_YIELD
+        self.tool = None
+        self.ident = None
+        self.handler = None
+        self.codes = {}         # code objects with local events
+        self.callbacks = {
+            events.PY_START: self.call, events.PY_RESUME: self.call, events.PY_THROW: self.call,
+            events.LINE: self.line, events.JUMP: self.jump,
+            events.PY_RETURN: self.leave, events.PY_YIELD: self.leave, events.PY_UNWIND: self.unwind,
+            events.RAISE: self.exception,
+        }
+
+    def open(self):
+        """Takes a tool id that nobody uses, or one that a session before the fork has left to us."""
+        for tool in (self.monitoring.DEBUGGER_ID, 3, 4, self.monitoring.OPTIMIZER_ID, self.monitoring.PROFILER_ID):
+            name = self.monitoring.get_tool(tool)
+            if name == self.TOOL:
+                self.monitoring.free_tool_id(tool)
+                name = None
+            if name is None:
+                self.monitoring.use_tool_id(tool, self.TOOL)
+                self.tool = tool
+                return
+        raise NoDebugger("all tool ids of sys.monitoring are in use by the program")
+
+    def arm(self, ident, handler):
+        """handler(frame, event, arg) is called in the thread; False if the thread is gone."""
+        frame = current_frame(ident)
+        if frame is None and ident not in hands.idents():
+            return False
+        if self.tool is None:
+            self.open()
+        if self.ident != ident:
+            for event, callback in self.callbacks.items():
+                self.monitoring.register_callback(self.tool, event, hands.gate(ident, callback))
+        self.ident, self.handler = ident, handler
+        while frame is not None:
+            self.watch(frame.f_code)
+            frame = frame.f_back
+        self.monitoring.set_events(self.tool, self.everywhere)
+        return True
+
+    def watch(self, code):
+        """Line events for one code object."""
+        if code not in self.codes:
+            self.codes[code] = True
+            self.monitoring.set_local_events(self.tool, code, self.locally)
+
+    def disarm(self, ident):
+        """No more events; code runs as before."""
+        if self.tool is None:
+            return
+        self.monitoring.set_events(self.tool, 0)
+        for code in self.codes:
+            self.monitoring.set_local_events(self.tool, code, 0)
+        self.codes.clear()
+
+    def close(self):
+        if self.tool is None:
+            return
+        self.disarm(None)
+        for event in self.callbacks:
+            self.monitoring.register_callback(self.tool, event, None)
+        self.monitoring.free_tool_id(self.tool)
+        self.tool = self.ident = self.handler = None
+
+    # Called in the thread by hands.gate(). The caller is the program's frame.
+
+    def call(self, code, *rest):
+        if not hands.is_open():         # the child of a fork: nothing of the session is there
+            return self.close()
+        answer = self.handler(sys._getframe(1), "call", None)
+        if answer is not None and not isinstance(answer, BaseException):
+            self.watch(code)
+        return answer
+
+    def line(self, code, line):
+        return self.handler(sys._getframe(1), "line", None)
+
+    def jump(self, code, origin, target):
+        # A loop on a single line has no line events but for its jumps back.
+        if target < origin and line_of(code, origin) == line_of(code, target):
+            return self.handler(sys._getframe(1), "line", None)
+
+    def leave(self, code, offset, value):
+        return self.handler(sys._getframe(1), "return", value)
+
+    def unwind(self, code, offset, error):
+        return self.handler(sys._getframe(1), "return", None)
+
+    def exception(self, code, offset, error):
+        return self.handler(sys._getframe(1), "exception", (type(error), error, error.__traceback__))
+
+
+def line_of(code, offset):
+    """The line of a bytecode offset."""
+    for start, end, line in code.co_lines():
+        if start <= offset < end:
+            return line
+    return None
+
+
+def new_tracer():
+    """The tracer that this Python has."""
+    return MonitorTracer() if hasattr(sys, "monitoring") else TraceTracer()
+
+
+def first_line(function):
+    """The line that a function executes first; 0 if it is none of Python."""
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is None:
+        return 0
+    lines = [line for _, line in find_module("dis").findlinestarts(code) if line]
+    return next((line for line in lines if line != code.co_firstlineno), code.co_firstlineno)
+
+
+class LineSetter:
+    """While it is entered, frame.f_lineno can be set by the thread that is stopped there: up to 3.11
+    the frame must have a trace function of its own for that."""
+
+    def __init__(self, frame):
+        self.frame = None if hasattr(sys, "monitoring") or frame.f_trace else frame
+
+    def __enter__(self):
+        if self.frame is not None:
+            self.frame.f_trace = print_to
+
+    def __exit__(self, *error):
+        if self.frame is not None:
+            del self.frame.f_trace
+
+
+# --- variables of a frame ---
+
+def snapshot_locals(frame):
+    """What save_locals() compares with: a copy where f_locals is one (up to 3.12), else None."""
+    values = frame.f_locals
+    return dict(values) if type(values) is dict and values is not frame.f_globals else None
+
+
+def save_locals(frame, values, before):
+    """Makes changes to the dict `values`, which was frame.f_locals, changes of the frame's variables."""
+    if before is None:
+        return
+    changed = {name: value for name, value in values.items() if name not in before or before[name] is not value}
+    gone = [name for name in before if name not in values]
+    if changed or gone:
+        hands.set_locals(frame, changed, gone)
