@@ -1,0 +1,196 @@
+#!/bin/sh
+# pydbattach.sh - puts a Pdb prompt on a thread of a running Python process.
+# SPDX-License-Identifier: MIT
+#
+# The launcher: arguments, building what is not built, then three programs one after another:
+#   pydblook    looks at the process from outside and refuses what cannot be served
+#   pydbload    lets gdb bring pyinjectcode.so into it
+#   pydbclient  is the terminal of the session
+# Descriptor 9 is /proc/PID/mem; a lock on it, held until the client ends, makes sessions exclusive.
+set -u
+
+version=0.1.0
+
+usage() {
+    cat <<'END'
+usage: pydbattach.sh [-t THREAD] [-c COMMAND]... PID
+END
+}
+
+help() {
+    usage
+    cat <<'END'
+       pydbattach.sh --list
+
+Puts a Pdb prompt on a thread of a running Python process that was not prepared in any way.
+
+  -t, --thread THREAD    the thread: its number, ident, native id or name (default: the main one)
+  -c, --command COMMAND  run this Pdb command and leave; may be given several times
+      --timeout SECONDS  with -c: leave when a command has not come back by then
+  -n, --no-rc            do not read ~/.pdbrc
+      --list             the Python processes here that can be attached to
+  -v, --verbose          show each step and its time
+  -h, --help             this text
+  -V, --version          the version
+
+In the session: all of Pdb, and
+  threads                all threads: number, name, ident, native id, what they do and where
+  thread THREAD          go to another thread
+  q, detach, Ctrl-D      leave; the process runs on
+  Ctrl-C                 stop the evaluation, or bring a running thread back to the prompt
+
+Exit status: 0 done, 1 could not (one line on stderr says why), 2 wrong usage.
+END
+}
+
+die() {
+    printf 'pydbattach: %s\n' "$1" >&2
+    exit "${2:-1}"
+}
+
+usage_error() {
+    usage >&2
+    exit 2
+}
+
+# The directory of this script, behind all symbolic links.
+find_home() {
+    script=$0
+    case $script in
+        */*) ;;
+        *) script=$(command -v -- "$script") ;;
+    esac
+    while [ -L "$script" ]; do
+        target=$(readlink -- "$script")
+        case $target in
+            /*) script=$target ;;
+            *) script=${script%/*}/$target ;;
+        esac
+    done
+    home=$(CDPATH='' cd -P -- "${script%/*}" && pwd) || die "cannot find my own directory"
+}
+
+# As root, nothing is run or built that others than root and the caller could have written.
+check_home_is_safe() {
+    caller=${SUDO_UID:-0}
+    group=${SUDO_GID:-0}
+    place=$home
+    while [ -n "$place" ]; do
+        set -- "$@" "$place"
+        place=${place%/*}
+    done
+    bad=$(find "$@" / -maxdepth 0 ! -type l \( ! -uid 0 ! -uid "$caller" -o -perm -o+w ! -perm -1000 \
+              -o -perm -g+w ! -gid 0 ! -gid "$group" ! -perm -1000 \) -print -quit 2>/dev/null)
+    [ -n "$bad" ] || bad=$(find "$home" "$home/build" "$home/look" "$home/load" "$home/client" -maxdepth 1 ! -type l \
+              \( ! -uid 0 ! -uid "$caller" -o -perm -o+w -o -perm -g+w ! -gid 0 ! -gid "$group" \) -print -quit 2>/dev/null)
+    [ -z "$bad" ] || die "others than root and you can write $bad; as root nothing is run from there"
+}
+
+# True if something is not built, or older than its source. No program is started for it.
+needs_build() {
+    [ -e "$home/Makefile" ] || return 1
+    for source in "$home"/Makefile "$home"/*.[ch] "$home"/*.py "$home"/*/*.[chS]; do
+        # shellcheck disable=SC3013 # dash, bash, ksh and busybox have -nt
+        [ "$home/build/stamp" -nt "$source" ] && continue
+        case $source in "$home"/tests/* | "$home"/bench/* | "$home"/demo/*) continue ;; esac
+        return 0
+    done
+    return 1
+}
+
+build() {
+    if ! command -v make >/dev/null || ! command -v "${CC:-cc}" >/dev/null; then
+        die 'a C compiler and make are needed to build; install them: apt-get install gcc make libreadline-dev, dnf install gcc make readline-devel or apk add gcc musl-dev make readline-dev'
+    fi
+    [ -w "$home" ] || die "not built, and $home cannot be written; run make there first"
+    printf 'pydbattach: building ...\n' >&2
+    log=$(make -C "$home" all 2>&1) || {
+        printf '%s\n' "$log" >&2
+        case $log in
+            *readline.h*) die 'the headers of readline are missing; install them: apt-get install libreadline-dev, dnf install readline-devel or apk add readline-dev' ;;
+        esac
+        die "the build has failed; run make -C '$home' to see it"
+    }
+    : > "$home/build/stamp"
+}
+
+find_programs() {
+    programs=$home
+    [ -e "$home/Makefile" ] && programs=$home/build
+    library=$programs/pyinjectcode.so
+}
+
+# Prints the address of the library's state in the target. A thread that look has chosen may have
+# moved on when gdb comes: then both look again.
+load_library() {
+    tries=0
+    while :; do
+        plan=$("$programs/pydblook" ${verbose:+-v} --library "$library" --self $$ plan "$pid") || return $?
+        printf '%s\n' "$plan" | "$programs/pydbload" ${verbose:+-v} load "$library" "$home/pydbattach.gdb"
+        status=$?
+        [ $status -eq 3 ] || return $status
+        tries=$((tries + 1))
+        [ $tries -lt 20 ] || die "no thread of process $pid has come to a place where it is safe to attach; let go"
+    done
+}
+
+attach() {
+    find_programs
+    if ! (exec 9<"/proc/$pid/mem") 2>/dev/null; then
+        "$programs/pydblook" --library "$library" --self $$ plan "$pid" >/dev/null || exit $?
+        die "cannot open the memory of process $pid"
+    fi
+    command -v gdb >/dev/null || die 'gdb is not installed; install it: apt-get install gdb, dnf install gdb or apk add gdb'
+    exec 9<"/proc/$pid/mem"
+    "$programs/pydbload" lock "$pid" || exit $?
+    trap : INT      # pydbload says that it gave up
+    state=$(load_library) || exit $?
+    trap - INT
+    exec "$programs/pydbclient" ${verbose:+-v} --payload "$home" "$@" "$pid" "$state"
+}
+
+main() {
+    verbose='' action=attach pid=''
+    count=$#
+    while [ "$count" -gt 0 ]; do
+        argument=$1
+        shift
+        count=$((count - 1))
+        case $argument in
+            -t | --thread | -c | --command | --timeout)
+                [ "$count" -gt 0 ] || usage_error
+                case $argument in
+                    --thread) argument=-t ;;
+                    --command) argument=-c ;;
+                esac
+                set -- "$@" "$argument" "$1"
+                shift
+                count=$((count - 1))
+                ;;
+            -n | --no-rc) set -- "$@" -n ;;
+            -v | --verbose) verbose=1 ;;
+            -h | --help) help; exit 0 ;;
+            -V | --version) printf 'pydbattach %s\n' "$version"; exit 0 ;;
+            --list) action=list ;;
+            -*) usage_error ;;
+            *)
+                [ -z "$pid" ] || usage_error
+                case $argument in
+                    *[!0-9]* | '' | 0* | ???????????*) die "not a process id: '$argument'" 2 ;;
+                esac
+                pid=$argument
+                ;;
+        esac
+    done
+    [ "$action" = list ] || [ -n "$pid" ] || usage_error
+    find_home
+    [ "$(id -u)" -ne 0 ] || (check_home_is_safe) || exit 1
+    if needs_build; then build; fi
+    if [ "$action" = list ]; then
+        find_programs
+        exec "$programs/pydblook" list
+    fi
+    attach "$@"
+}
+
+main "$@"
