@@ -146,14 +146,15 @@ static int read_dynamic(struct elf *elf, uint64_t at, uint64_t size) {
     if (!elf->symbols || !elf->strings || !is_in(elf, elf->symbols) || !is_in(elf, elf->strings)
         || elf->strings_size > elf->end - elf->strings)
         return -1;
-    if (soname && soname < elf->strings_size && read_text(elf->memory, elf->strings + soname, elf->soname, sizeof elf->soname))
+    if (soname && soname < elf->strings_size
+        && read_text(elf->memory, elf->strings + soname, elf->soname, sizeof elf->soname))
         elf->soname[0] = 0;
     /* Only a program that has not even mapped its libpython needs this: programs have no soname. */
     for (int i = 0; !soname && i < needed_count; i++) {
         char name[16];
         if (needed[i] < elf->strings_size && !read_text(elf->memory, elf->strings + needed[i], name, sizeof name)
             && !strncmp(name, "libpython", 9))
-            elf->needed_python = 1;
+            elf->needs_python = 1;
     }
     if (elf->gnu_hash && (!is_in(elf, elf->gnu_hash)
                           || read_memory(elf->memory, elf->gnu_hash, elf->gnu_head, sizeof elf->gnu_head)))

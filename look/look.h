@@ -5,7 +5,8 @@
  * is opened. All that comes from the target's memory is hostile until checked: reads are counted
  * (READS_AT_MOST), walks are bounded, every address must lie in a mapping of the right kind.
  *
- *   target.c  a process: /proc, the right to read it, its memory map, its states
+ *   target.c  a process: /proc, the right to read it, its memory map
+ *   states.c  stopped, frozen, in uninterruptible sleep ...
  *   elfmem.c  an ELF image in memory: segments, dynamic symbols
  *   layout.c  where each CPython version keeps things
  *   python.c  which interpreter is it, is it ready
@@ -61,7 +62,7 @@ struct elf {
     uint64_t dynamic, debug;            /* debug: value of DT_DEBUG, the linker's r_debug; 0 if none */
     uint64_t symbols, strings, strings_size, gnu_hash, old_hash;
     uint32_t gnu_head[4];               /* buckets, first symbol, bloom words, bloom shift; buckets 0: not read */
-    uint64_t needed_python;             /* 1: DT_NEEDED names a libpython */
+    int needs_python;                   /* DT_NEEDED names a libpython */
     char soname[64];
 };
 
@@ -124,7 +125,6 @@ struct target {
     char waiting_for[64];
     const struct elf *program, *libc, *linker;
     uint64_t program_headers, stack_limit;
-    int elf_class, machine;
     struct range unsafe[RANGES_AT_MOST];    /* where a thread may hold a lock of malloc or of the linker */
     int unsafe_count, own_malloc;       /* own_malloc: a library other than the C library has a malloc */
     struct python python;
@@ -164,21 +164,29 @@ int find_process(struct target *target, pid_t pid, pid_t self);
 int ask_permission(struct target *target);
 int refuse_traced(struct target *target, pid_t tracer);
 int check_tracer(struct target *target);
-int read_threads(struct target *target);
 int read_maps(struct target *target);
 int check_machine(struct target *target);
-int check_stopped(struct target *target);
-int check_frozen(struct target *target);
-int check_waiting(struct target *target);
-int is_gone(struct target *target);
+
 const struct mapping *find_mapping(const struct target *target, uint64_t address);
+int refuse_missing(struct target *target, pid_t pid);
+int read_own_file(const char *path, char *text, size_t size);
 ssize_t read_proc(const struct target *target, const char *name, char *text, size_t size);
 int read_status(const struct target *target, const char *name, struct status *status);
+int read_stat(const struct target *target, const char *name, struct thread *thread, unsigned long long *start);
 int read_thread_stat(const struct target *target, struct thread *thread);
 int open_in_root(const struct target *target, const char *path);
 const char *name_in_root(const struct target *target, const char *name);
 void print_safely(FILE *to, const char *text);
 void tell_time(const char *step);
+
+/* states.c */
+int read_threads(struct target *target);
+int check_stopped(struct target *target);
+int check_frozen(struct target *target);
+int check_waiting(struct target *target);
+int check_descriptors(struct target *target);
+uint64_t read_limit(const struct target *target, const char *name, uint64_t otherwise);
+int is_gone(struct target *target);
 
 /* elfmem.c */
 int read_memory(struct memory *memory, uint64_t address, void *to, size_t size);
@@ -194,7 +202,7 @@ int is_in(const struct elf *elf, uint64_t address);
 /* layout.c */
 struct layout {
     int version;                /* 0x030c */
-    uint32_t initialized, finalizing;   /* offsets in _PyRuntime; 0: ask _Py_DebugOffsets */
+    uint32_t initialized, finalizing;   /* offsets in _PyRuntime */
 };
 int read_layout(struct memory *memory, uint64_t runtime, int version, struct layout *layout, int *free_threaded);
 #define FIRST_VERSION 0x0308

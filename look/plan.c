@@ -47,6 +47,31 @@ static void print_number(const char *name, uint64_t value) {
     printf("set $%s = %#llx\n", name, (unsigned long long)value);
 }
 
+static void print_target(const struct target *target, const struct places *places) {
+    printf("# version %d.%d\n", target->python.version >> 8, target->python.version & 0xff);
+    if (can_be_said(target->python.path))
+        printf("# python %s\n", target->python.path);
+    for (int i = 0; i < places->directory_count; i++)
+        printf("# place %s\n", places->directories[i]);
+    printf("set $pid = %d\nset $start = %llu\nset $nspid = %d\nset $uid = %u\nset $gid = %u\n", target->pid, target->start,
+           target->status.nspid, target->status.uid, target->status.gid);
+    print_number("version", target->python.version);
+    printf("set $threads = %d\n", target->thread_count);
+}
+
+static void print_addresses(const struct addresses *found, const struct places *places) {
+    print_number("pthread_create", found->pthread_create);
+    print_number("pthread_detach", found->pthread_detach);
+    print_number("dlopen", places->library ? 0 : found->dlopen);
+    print_number("stub", places->stub);
+    print_number("stub_room", places->stub_room);
+    print_number("note", places->note);
+    print_number("note_room", places->note_room);
+    print_number("library", places->library);
+    print_number("state", places->state);
+    print_number("entry", places->entry);
+}
+
 static void print_ranges(const struct target *target, const struct places *places) {
     int count = target->unsafe_count;
     for (int i = 0; i < count; i++)
@@ -89,25 +114,8 @@ int print_plan(struct target *target, const struct options *options) {
     /* Still the same address space? After exec all of this would be wrong, and this descriptor empty. */
     if (pread(target->memory.fd, &byte, 1, target->libc->mapping->start) != 1)
         return refuse(target, "gone", "process %d has ended or become another program", target->pid);
-    printf("# version %d.%d\n", target->python.version >> 8, target->python.version & 0xff);
-    if (can_be_said(target->python.path))
-        printf("# python %s\n", target->python.path);
-    for (int i = 0; i < places.directory_count; i++)
-        printf("# place %s\n", places.directories[i]);
-    printf("set $pid = %d\nset $start = %llu\nset $nspid = %d\nset $uid = %u\nset $gid = %u\n", target->pid, target->start,
-           target->status.nspid, target->status.uid, target->status.gid);
-    print_number("version", target->python.version);
-    printf("set $threads = %d\n", target->thread_count);
-    print_number("pthread_create", found.pthread_create);
-    print_number("pthread_detach", found.pthread_detach);
-    print_number("dlopen", places.library ? 0 : found.dlopen);
-    print_number("stub", places.stub);
-    print_number("stub_room", places.stub_room);
-    print_number("note", places.note);
-    print_number("note_room", places.note_room);
-    print_number("library", places.library);
-    print_number("state", places.state);
-    print_number("entry", places.entry);
+    print_target(target, &places);
+    print_addresses(&found, &places);
     print_ranges(target, &places);
     print_candidates(chosen, count);
     return 0;

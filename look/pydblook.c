@@ -24,6 +24,7 @@
 #include "look.h"
 
 #define WATCH_MS 3000
+#define KILL_MS 100
 
 static struct options options;
 static double last_time;
@@ -67,14 +68,19 @@ int run_watched(int (*work)(struct target *target), struct target *target) {
         exit(work(target));
     struct pollfd end = {.fd = syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
     int ended = end.fd < 0 || poll(&end, 1, WATCH_MS) == 1;
+    if (!ended) {
+        kill(child, SIGKILL);
+        poll(&end, 1, KILL_MS);         /* it may live until the disk answers; we do not wait for that */
+    }
     if (end.fd >= 0)
         close(end.fd);
-    if (!ended)
-        kill(child, SIGKILL);           /* it may take until the disk answers; we do not wait for that */
-    else if (waitpid(child, &status, 0) == child && WIFEXITED(status))
+    int collected = waitpid(child, &status, ended ? 0 : WNOHANG) == child;
+    if (ended && collected && WIFEXITED(status))
         return WEXITSTATUS(status);
-    return refuse(target, "does not answer", "the memory of process %d could not be read within %d s (%s%s)", target->pid, WATCH_MS / 1000,
-                  ended ? "pydblook has crashed" : "a disk or file server that does not answer? ", ended ? "" : target->waiting_for);
+    if (ended)
+        return refuse(target, "does not answer", "pydblook has crashed while it read the memory of process %d", target->pid);
+    return refuse(target, "does not answer", "the memory of process %d could not be read within %d s "
+                  "(a disk or file server that does not answer?)", target->pid, WATCH_MS / 1000);
 }
 
 /* The checks that need /proc only, most certain and most helpful answer first ... */
@@ -90,7 +96,8 @@ int look_into_memory(struct target *target) {
     if (read_maps(target) || check_machine(target) || find_python(target) || check_version(target))
         return -1;
     tell_time("python");
-    if (check_stopped(target) || check_frozen(target) || check_waiting(target) || check_ready(target))
+    if (check_stopped(target) || check_frozen(target) || check_waiting(target) || check_ready(target)
+        || check_descriptors(target))
         return -1;
     tell_time("state");
     return 0;
@@ -115,15 +122,11 @@ static int plan(const char *text) {
     char *end;
     errno = 0;
     long pid = strtol(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end || pid == 0) {
+    if (text[0] < '0' || text[0] > '9' || *end || errno || pid < 1 || pid > INT32_MAX) {
         fputs("pydbattach: not a process id: '", stderr);
         print_safely(stderr, text);
         fputs("'\n", stderr);
         return 2;
-    }
-    if (errno || pid > INT32_MAX) {
-        fprintf(stderr, "pydbattach: no process with pid %s\n", text);
-        return 1;
     }
     last_time = now_ms();
     int status = look_at_process(&target, pid, options.self) ? -1 : run_watched(plan_in_child, &target);

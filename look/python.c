@@ -85,6 +85,11 @@ static struct elf *find_interpreter(struct target *target, const char *symbol) {
     return NULL;
 }
 
+static int refuse_starting(struct target *target) {
+    return refuse(target, "starting", "process %d has not finished starting its Python interpreter; "
+                  "try again in a moment", target->pid);
+}
+
 int find_python(struct target *target) {
     if (read_images(target))
         return -1;
@@ -93,9 +98,8 @@ int find_python(struct target *target) {
     if (!elf) {
         if (find_interpreter(target, "rpython_startup_code"))
             return refuse(target, "PyPy", "process %d runs PyPy, supported is CPython 3.8 to 3.15", target->pid);
-        if (target->program && target->program->needed_python)
-            return refuse(target, "starting", "process %d has not finished starting its Python interpreter; try again in a moment",
-                          target->pid);
+        if (target->program && target->program->needs_python)
+            return refuse_starting(target);
         return refuse(target, "not Python", "process %d is not a CPython process: %s", target->pid,
                       target->exe[0] ? target->exe : target->status.name);
     }
@@ -122,7 +126,7 @@ int check_ready(struct target *target) {
     if (finalizing)
         return refuse(target, "ending", "process %d is ending: its Python interpreter is being finalized", target->pid);
     if (initialized != 1)
-        return refuse(target, "starting", "process %d has not finished starting its Python interpreter; try again in a moment", target->pid);
+        return refuse_starting(target);
     return 0;
 }
 
@@ -144,7 +148,8 @@ int check_version(struct target *target) {
     struct layout layout;
     if (version < FIRST_VERSION || version > LAST_VERSION) {
         if (!version)
-            return refuse(target, "unknown Python", "process %d runs a Python of unknown version, supported are 3.8 to 3.15", target->pid);
+            return refuse(target, "unknown Python", "process %d runs a Python of unknown version, "
+                          "supported are 3.8 to 3.15", target->pid);
         snprintf(brief, sizeof brief, "Python %d.%d", version >> 8, version & 0xff);
         return refuse(target, brief, "process %d runs %s, supported are 3.8 to 3.15", target->pid, brief);
     }

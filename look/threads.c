@@ -35,7 +35,10 @@
 #include "../wire.h"
 #include "look.h"
 
-#define EVERY_SIGNAL 0xfffffffffffbfeffull       /* our threads block all that the kernel lets them; glibc leaves out two */
+/* Our threads block every signal that the kernel lets them. Others cannot block 32 and 33, which glibc
+ * keeps for itself; 32 it takes out of a new thread's mask from 2.32 on. */
+#define EVERY_SIGNAL 0xfffffffffffbfeffull
+#define SIGNAL_32 (1ull << 31)
 #define ENOUGH 24               /* so many sleepers are enough to choose from */
 #define STACK_NEEDED (32u << 10)
 #define STACK_SEARCHED (64u << 10)
@@ -212,12 +215,16 @@ static int is_in_unsafe_handler(struct target *target, struct thread *thread, ui
     return 0;
 }
 
+static int is_ours(const struct status *status) {
+    return (status->blocked | SIGNAL_32) == EVERY_SIGNAL;
+}
+
 /* Everything that needs more than the name of the system call. May lower the class; -1: refused. */
 static int examine(struct target *target, struct thread *thread, const pid_t own[2]) {
     char name[32];
     struct status status;
     snprintf(name, sizeof name, "task/%d/status", thread->tid);
-    if (read_status(target, name, &status) || status.seccomp == 1 || status.blocked == EVERY_SIGNAL
+    if (read_status(target, name, &status) || status.seccomp == 1 || is_ours(&status)
         || (status.nspid && (status.nspid == own[0] || status.nspid == own[1])))
         thread->class = NEVER;
     else if (thread->class < BUSY
@@ -238,7 +245,7 @@ int check_stub_is_free(struct target *target, const struct places *places) {
         char name[32];
         struct status status;
         snprintf(name, sizeof name, "task/%d/status", target->threads[i].tid);
-        if (!read_status(target, name, &status) && status.blocked == EVERY_SIGNAL)
+        if (!read_status(target, name, &status) && is_ours(&status))
             return refuse(target, "earlier attach is not through", "an earlier attach to process %d has not come through "
                           "(its thread %d waits for the dynamic linker?); try again in a moment", target->pid, target->threads[i].tid);
     }
@@ -262,22 +269,13 @@ static int compare_threads(const void *a, const void *b) {
     return x->tid - y->tid;
 }
 
-static void read_stack_limit(struct target *target) {
-    char text[4096], *at;
-    target->stack_limit = 8 << 20;
-    if (read_proc(target, "limits", text, sizeof text) > 0 && (at = strstr(text, "Max stack size"))) {
-        at += strlen("Max stack size") + strspn(at + strlen("Max stack size"), " ");
-        target->stack_limit = *at == 'u' ? UINT64_MAX : strtoull(at, NULL, 10);
-    }
-}
-
 /* The best candidates, best first, into chosen[CANDIDATES_AT_MOST]; how many, or -1. */
 int choose_threads(struct target *target, const struct places *places, struct thread *chosen) {
     struct pydb_state state;
     pid_t own[2] = {0, 0};
     int sleepers = 0, count = 0;
     leader = target->pid;
-    read_stack_limit(target);
+    target->stack_limit = read_limit(target, "Max stack size", 8 << 20);
     if (places->state && !read_memory(&target->memory, places->state, &state, sizeof state)) {
         own[0] = state.keeper;
         own[1] = state.evaluator;
