@@ -75,7 +75,15 @@ struct channel {
 };
 
 /* Why there is no channel. */
-enum channel_trouble { CHANNEL_OK, CHANNEL_NOT_YET, CHANNEL_GONE, CHANNEL_DENIED, CHANNEL_NOT_OURS, CHANNEL_FAILED, CHANNEL_TAKEN };
+enum channel_trouble {
+    CHANNEL_OK,
+    CHANNEL_NOT_YET,  /* the library is still at work on it */
+    CHANNEL_GONE,     /* so is the process */
+    CHANNEL_DENIED,
+    CHANNEL_NOT_OURS, /* what is there is no state, or no pipes */
+    CHANNEL_FAILED,   /* the library could not make it */
+    CHANNEL_TAKEN,    /* another client has it */
+};
 
 int target_read_state(pid_t pid, uint64_t address, struct pydb_state *state);
 enum channel_trouble channel_open(struct channel *channel, pid_t pid, uint64_t address, int *error);

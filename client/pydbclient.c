@@ -58,11 +58,13 @@ static uint64_t parse_address(const char *argument) {
 /* Each line of a -c is a command of its own. */
 static void add_commands(struct options *options, char *argument) {
     for (char *line; (line = strsep(&argument, "\n"));) {
-        options->commands = realloc(options->commands, ((size_t)options->command_count + 1) * sizeof *options->commands);
-        if (!options->commands) {
+        size_t count = (size_t)options->command_count + 1;
+        const char **commands = reallocarray(options->commands, count, sizeof *commands);
+        if (!commands) {
             fputs("pydbattach: out of memory\n", stderr);
             exit(1);
         }
+        options->commands = commands;
         options->commands[options->command_count++] = line;
     }
 }

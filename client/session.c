@@ -411,14 +411,14 @@ static void show_prompt_again(struct session *s) {
 
 static void converse(struct session *s) {
     while (!s->over) {
+        check_payload_sent(s);
         bool more = take_frames(s);
         check_output(s);
-        check_payload_sent(s);
         if (s->reading && s->timed_out)
             detach_late_command(s);
         if (s->reading && !s->over)
             answer(s);
-        if (terminal_hidden() && !s->prompt_due)
+        if (terminal_hidden() && !s->prompt_due && !s->over)
             show_prompt_again(s);
         int timeout = check_deadlines(s);
         if (terminal_away()) {
