@@ -81,6 +81,12 @@ set *(unsigned long *)($note + 32) = 0
 find_way_back
 set *(unsigned long *)($stub + $stub_back) = $back
 
+# Only a stub that stands there whole is run: its two ends are read back.
+if *(unsigned int *)$stub != $stub_first || *(unsigned long *)($stub + $stub_last) != $note || *(unsigned long *)($note + 16) != $token
+  detach
+  quit 1
+end
+
 # The one change to the thread, and the last one.
 set $rip = $stub + 2
 detach

@@ -123,6 +123,7 @@ find_programs() {
 # Prints the address of the library's state in the target. A thread that look has chosen may have
 # moved on when gdb comes: then both look again.
 load_library() {
+    trap : INT      # this is a subshell, and pydbload says that it gave up
     tries=0
     while :; do
         plan=$("$programs/pydblook" ${verbose:+-v} --library "$library" --self $$ plan "$pid") || return $?
@@ -143,7 +144,7 @@ attach() {
     command -v gdb >/dev/null || die 'gdb is not installed; install it: apt-get install gdb, dnf install gdb or apk add gdb'
     exec 9<"/proc/$pid/mem"
     "$programs/pydbload" lock "$pid" || exit $?
-    trap : INT      # pydbload says that it gave up
+    trap : INT
     state=$(load_library) || exit $?
     trap - INT
     exec "$programs/pydbclient" ${verbose:+-v} --payload "$home" "$@" "$pid" "$state"

@@ -283,9 +283,12 @@ static int make_stub(const struct plan *plan, const struct copy *copy, uint64_t 
 
 static int make_script(const struct plan *plan, uint64_t token, int stub) {
     char rest[512];
+    uint32_t first;             /* gdb has no 64-bit types before it has attached */
+    memcpy(&first, stub_start, sizeof first);
     int n = snprintf(rest, sizeof rest,
-        "\nset $token = %lu\nset $note_magic = %llu\nset $stub_back = %ld\nset $stub_file = %d\nset $tries = %d\n",
-        token, NOTE_MAGIC, stub_back - stub_start, stub, TRIES);
+        "\nset $token = %lu\nset $note_magic = %llu\nset $stub_back = %ld\nset $stub_file = %d\nset $tries = %d\n"
+        "set $stub_first = %u\nset $stub_last = %ld\n",
+        token, NOTE_MAGIC, stub_back - stub_start, stub, TRIES, first, stub_note - stub_start);
     int fd = make_file("pydbattach-plan", plan->text, plan->size);
     return fd >= 0 && write_all(fd, rest, n) == 0 ? fd : -1;
 }
@@ -463,6 +466,13 @@ static void note_signal(int number) {
     interrupted = 1;
 }
 
+static void show_log(int log) {
+    char text[512];
+    ssize_t n;
+    for (off_t at = 0; (n = pread(log, text, sizeof text, at)) > 0 && !write_all(2, text, n); at += n)
+        ;
+}
+
 static int load_library(const char *library, const char *script) {
     struct plan plan = {0};
     struct copy copy = {.directory = -1};
@@ -506,11 +516,7 @@ static int load_library(const char *library, const char *script) {
     close(from_guard[1]);
     int status = await_library(&plan, token, from_guard[0], log, &at);
     if (verbose && status)
-        for (char line[512]; ; ) {
-            ssize_t n = pread(log, line, sizeof line, lseek(log, 0, SEEK_CUR));
-            if (n <= 0 || lseek(log, n, SEEK_CUR) < 0 || write_all(2, line, n))
-                break;
-        }
+        show_log(log);
     if (status)
         remove_copy(&copy);
     else
@@ -555,7 +561,16 @@ static int take_lock(int pid) {
     return complain("another session is attached to process %d", pid);
 }
 
+/* Closed ones would be given to the files for gdb, and then be taken for its input and output. */
+static void open_standard_files(void) {
+    int fd;
+    while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= 2)
+        ;
+    close(fd);
+}
+
 int main(int argc, char **argv) {
+    open_standard_files();
     struct sigaction action = {.sa_handler = note_signal};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
