@@ -40,6 +40,11 @@ class Abandoned(BaseException):
     """The thread that was asked to evaluate something has not come back."""
 
 
+# What Ctrl-C raises in an evaluation. Not KeyboardInterrupt itself: Python notes for its exit that one
+# has left an eval() of a string, and the program would end with the status of SIGINT one day.
+Interrupted = type("KeyboardInterrupt", (KeyboardInterrupt,), {"__module__": "builtins"})
+
+
 # --- one thread of the program ---
 
 class Request:
@@ -358,11 +363,11 @@ def define_pdb():
                 line = self.precmd("EOF" if line is None else line)
                 stop = self.postcmd(self.onecmd(line), line)
 
-        def message(self, text):
-            self.stdout.write(text + "\n")
+        def message(self, text, end="\n"):
+            self.stdout.write(str(text) + end)
 
         def error(self, text):
-            self.stdout.write("*** " + text + "\n")
+            self.stdout.write("*** " + str(text) + "\n")
 
         def print_stack_entry(self, frame_lineno, prompt_prefix=pdb.line_prefix):
             prefix = "> " if frame_lineno[0] is self.curframe else "  "
@@ -834,7 +839,7 @@ class Session:
         answer = None
         try:
             answer = self.pdb.trace_dispatch(frame, event, arg)
-        except (Detach, Orphaned, Abandoned):
+        except (Detach, Orphaned, Abandoned, Interrupted):
             pass
         except BaseException as error:
             if not is_our_error(error):
@@ -1101,6 +1106,9 @@ class Session:
             return
         self.over = True
         self.owner = None
+        evaluation = self.evaluation
+        if evaluation and evaluation[0] != hands.ident():
+            hands.interrupt(evaluation, Interrupted)
         try:
             self.tracer.close()
             if self.pdb is not None:
@@ -1211,7 +1219,7 @@ def on_interrupt():
     try:
         evaluation = session.evaluation
         ident = evaluation[0] if evaluation else 0
-        if not evaluation or not hands.interrupt(evaluation, KeyboardInterrupt):
+        if not evaluation or not hands.interrupt(evaluation, Interrupted):
             session.post("interrupt")
             return
         end, reads = hands.monotonic() + ANSWER_S, session.reads
@@ -1244,7 +1252,4 @@ def on_hangup():
     if session is None:
         hands.done()
         return
-    evaluation = session.evaluation
     session.undo()
-    if evaluation:
-        hands.interrupt(evaluation, KeyboardInterrupt)

@@ -42,10 +42,10 @@ LAZY = {
 }
 
 # Their import has effects on the whole process (fork hooks, the notion of the main thread, terminal
-# modes): used where the program has them already, and else not at all.
+# modes; C code of typing imports the real typing): used where the program has them, else not at all.
 SHARED_ONLY = {
     "asyncio", "concurrent", "logging", "multiprocessing", "random", "selectors", "signal", "socket", "subprocess",
-    "tempfile", "threading", "readline", "_pyrepl", "_pyrepl.utils", "_pyrepl.readline", "ssl",
+    "tempfile", "threading", "typing", "readline", "_pyrepl", "_pyrepl.utils", "_pyrepl.readline", "ssl",
 }
 
 
@@ -106,9 +106,9 @@ def substitute(pattern, template, text, count=0, flags=0):
 # The few things that pdb, bdb and cmd take from big modules when they are imported: loading those
 # privately would cost more than all the rest (string compiles regular expressions).
 STAND_INS = {
-    "inspect": {"CO_GENERATOR": 0x20, "CO_COROUTINE": 0x80, "CO_ASYNC_GENERATOR": 0x200},
+    "inspect": {"CO_GENERATOR": 0x20, "CO_COROUTINE": 0x80, "CO_ASYNC_GENERATOR": 0x200, "CO_VARARGS": 4, "CO_VARKEYWORDS": 8},
     "contextlib": {"contextmanager": contextmanager, "ExitStack": None, "closing": None},
-    "typing": {"override": unchanged, "Union": Anything()},
+    "typing": {"override": unchanged, "Union": Anything(), "_rewrite_star_unpack": unchanged},
     "warnings": {"deprecated": lambda *arguments, **options: unchanged},
     "functools": {"cached_property": property},
     "string": {"ascii_letters": "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "digits": "0123456789"},
@@ -134,6 +134,21 @@ class AllModules:
 
     def get(self, name, default=None):
         return self[name] if name in self else default
+
+    def copy(self):
+        return dict(modules)            # who looks for the module of an object looks for the program's
+
+    def __iter__(self):
+        return iter(self.copy())
+
+    def keys(self):
+        return self.copy().keys()
+
+    def values(self):
+        return self.copy().values()
+
+    def items(self):
+        return self.copy().items()
 
 
 class PrivateSys(Module):
@@ -174,6 +189,17 @@ class LazyModule(Module):
         if name in ("__path__", "__spec__", "__loader__", "__file__"):
             raise AttributeError(name)
         return getattr(find_module(self.__name__), name)
+
+
+class View(Module):
+    """A module of the program with more in it for our private modules."""
+
+    def __init__(self, module):
+        Module.__init__(self, module.__name__)
+        self.__dict__["module"] = module
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["module"], name)
 
 
 def find_stdlib():
@@ -323,9 +349,11 @@ def private_import(name, globals=None, locals=None, fromlist=(), level=0):
                 return lazy
         top = name.partition(".")[0]
         if name != top and name not in LAZY:
-            inner, outer = find_module(name), find_module(top)
-            if name.count(".") == 1 and not hasattr(outer, name[len(top) + 1:]) and top in loaded:
-                setattr(outer, name[len(top) + 1:], inner)
+            inner, outer, leaf = find_module(name), find_module(top), name[len(top) + 1:]
+            if "." not in leaf and not hasattr(outer, leaf):
+                if top not in loaded:
+                    outer = loaded[top] = View(outer)   # nothing is added to the program's own
+                setattr(outer, leaf, inner)
         return LazyModule(top) if top in LAZY and top not in loaded else find_module(top)
     ready = STAND_INS.get(name, {})
     if name not in loaded and all(item in ready for item in fromlist):
