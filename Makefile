@@ -77,7 +77,7 @@ lint: deps  ## shellcheck, gcc and clang with all warnings, ruff
 	shellcheck $(SH_FILES)
 	set -e; for cc in gcc clang; do for file in $(C_FILES); do \
 	    $$cc $(WARNINGS) -Werror -fsyntax-only -I. "$$file"; done; done
-	$(TOOLS)/ruff check $(PY_FILES)
+	$(TOOLS)/ruff check -q --no-cache --config 'builtins = ["hands", "pythreadhacks"]' $(PY_FILES)
 
 demo: deps-build all  ## a service that deadlocks, and you attached to it
 	@demo/demo.sh
