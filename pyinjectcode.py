@@ -617,7 +617,7 @@ class Session:
         begin, end, line = data.split(b"\0", 2)
         words = []
         try:
-            words = self.execute(lambda: self.matches(line, int(begin), int(end)))
+            words = self.execute(lambda: self.matches(line, int(begin), int(end)), quiet=True)
         except Exception:
             pass
         self.send_text(hands.MATCHES, "\n".join(words or ()))
@@ -643,8 +643,9 @@ class Session:
 
     # -- evaluation
 
-    def evaluate(self, function):
-        """Executes what the user typed, in this thread: its output is the user's, Ctrl-C ends it."""
+    def evaluate(self, function, quiet=False):
+        """Executes what the user typed, in this thread: its output is the user's, Ctrl-C ends it. Quietly
+        (completion), how it ended is not said."""
         me = hands.ident()
         evaluation = [me]
         self.streams.enter()
@@ -659,7 +660,8 @@ class Session:
         except KeyboardInterrupt:
             if hands.finish(evaluation):
                 absorb_interrupt(KeyboardInterrupt)
-            self.send_text(hands.OUTPUT, "--KeyboardInterrupt--\n")
+            if not quiet:
+                self.send_text(hands.OUTPUT, "--KeyboardInterrupt--\n")
         except SystemExit as error:
             self.send_text(hands.OUTPUT, "*** SystemExit: %s (the process runs on)\n" % (error,))
         except (Detach, Orphaned, Abandoned):
@@ -667,7 +669,8 @@ class Session:
         except BaseException as error:
             if self.over:
                 raise Orphaned
-            self.send_text(hands.OUTPUT, "*** %s: %s%s\n" % (type(error).__name__, self.safe_str(error), trace_of(error)))
+            if not quiet:
+                self.send_text(hands.OUTPUT, "*** %s: %s%s\n" % (type(error).__name__, self.safe_str(error), trace_of(error)))
         finally:
             self.evaluating.discard(me)
             self.orphans.discard(me)
@@ -688,12 +691,12 @@ class Session:
         except Exception:
             return "<repr() failed>"
 
-    def execute(self, function):
+    def execute(self, function, quiet=False):
         """evaluate() where it belongs: in the parked thread, else here."""
         tracee = self.current
         if tracee is None or not tracee.parked or tracee.busy or hands.ident() == tracee.ident or self.is_deep():
-            return self.evaluate(function)
-        request = self.asked = tracee.request = Request(lambda: self.evaluate(function))
+            return self.evaluate(function, quiet)
+        request = self.asked = tracee.request = Request(lambda: self.evaluate(function, quiet))
         hands.wake(tracee.slot)
         while True:
             seen = hands.news(0)

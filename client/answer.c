@@ -86,8 +86,6 @@ void interrupt(struct session *s) {
         say(s, "gave up; %d runs on", (int)s->options->pid);
         give_up(s);
     } else if (terminal_prompting()) {
-        if (s->late_matches)
-            channel_send(&s->channel, WIRE_INTERRUPT, NULL, 0);
         terminal_clear_line();
     } else if (s->person && s->reading) {
         cut_output(s); /* the prompt is there already, behind the output */
@@ -185,8 +183,10 @@ void complete(void *session, const char *line, int begin, int end, struct buffer
         channel_send(&s->channel, WIRE_COMPLETE, request.data, request.length);
         if (wait_for_matches(s, &matches))
             add_words(s, &matches, words);
-        else
+        else {          /* what does not answer in time shall not go on in the target */
             s->late_matches++;
+            channel_send(&s->channel, WIRE_INTERRUPT, NULL, 0);
+        }
     }
     buffer_free(&request);
     buffer_free(&text);

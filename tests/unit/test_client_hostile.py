@@ -202,5 +202,6 @@ def test_flood_instead_of_completions(target, hardened):
         program.raw = b""
     target.send("M", "news")
     program.see(r"news\n\(Pdb\) p a")
+    target.expect("I")
     program.type("\r")
     target.expect("L", "p a")
