@@ -25,6 +25,12 @@ STILL_S = 0.3                   # so long after a stepping command the user is t
 ANSWER_S = 0.5                  # an evaluation that does not answer to an interrupt by then is left behind
 CHUNK = 1 << 16                 # bytes of output in one frame
 
+# Commands that need no frame: all that is left when the thread under the prompt has ended.
+FRAMELESS = {
+    "threads", "thread", "help", "h", "quit", "q", "exit", "detach", "EOF", "run", "restart", "alias", "unalias",
+    "clear", "cl", "enable", "disable", "ignore", "commands",
+}
+NO_THREAD = "no thread is chosen, or it has no Python frame; see `threads`"
 STAND_ALONE = "thread %d is blocked; this needs a thread that has stopped (step waits for it)"
 
 
@@ -337,6 +343,8 @@ def define_pdb():
         def run_line(self, line):
             """One line of the user; true if the thread shall go on."""
             frame, values = self.curframe, None
+            if frame is None and not self.commands_defining and line.strip() and self.parseline(line)[0] not in FRAMELESS:
+                return self.error(NO_THREAD)
             before = pythreadhacks.snapshot_locals(frame) if frame is not None and not self.commands_defining else None
             if before is not None:
                 values = self.curframe_locals
@@ -404,11 +412,6 @@ def define_pdb():
 
         # -- words
 
-        def default(self, line):
-            if self.curframe is None:
-                return self.error("no thread is chosen; see `threads`")
-            return pdb.Pdb.default(self, line)
-
         def do_retval(self, arg):
             """retval
 
@@ -426,6 +429,9 @@ def define_pdb():
                 return self.error(STAND_ALONE % (self.session.current.number if self.session.current else 0))
             with pythreadhacks.LineSetter(self.curframe):
                 return pdb.Pdb.do_jump(self, arg)
+
+        do_jump.__doc__ = pdb.Pdb.do_jump.__doc__
+        do_j = do_jump
 
         def do_quit(self, arg):
             """q(uit) | detach | exit | Ctrl-D
@@ -484,6 +490,10 @@ def define_pdb():
             finally:
                 sys.settrace(None)
                 self.session.tracer.arm(tracee.ident, self.session.event)
+
+    for name, word in vars(AttachedPdb).items():
+        if name.startswith("do_") and word.__doc__ and not hasattr(pdb.Pdb, name):
+            word.__doc__ = "\n".join([line.strip() for line in word.__doc__.strip().split("\n")]) + "\n"
 
     class Nested(pdb.Pdb):
         """The debugger of the `debug` command: a plain Pdb in the stopped thread, over our channel."""
@@ -771,7 +781,7 @@ class Session:
 
     def show_current(self):
         if self.current is None:
-            self.pdb.error("no thread is chosen; see `threads`")
+            self.pdb.error(NO_THREAD)
         else:
             self.output.write("%s is %s\n" % (self.current, self.describe(self.current)))
 
@@ -974,7 +984,7 @@ class Session:
         tracee, pdb = self.current, self.pdb
         free = pdb.is_free()
         if tracee is None:
-            return pdb.error("no thread is chosen; see `threads`")
+            return pdb.error(NO_THREAD)
         pdb.forget()
         pdb.returning = None
         if free:
@@ -1060,7 +1070,10 @@ class Session:
             line = self.read_line(self.pdb.prompt)
             if line is None:
                 return
+            before = self.current
             self.refresh()
+            if before is not None and self.current is None:
+                continue                # what was typed was meant for a thread that has ended
             go_on = self.run(line)
             if self.chosen is not None:
                 tracee, self.chosen = self.chosen, None

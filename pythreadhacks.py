@@ -576,6 +576,8 @@ def with_statement(text):
 def only_call(text):
     """The outermost call in a line of source, if the line can be parsed alone."""
     text = text.strip()
+    if text.startswith("elif "):
+        text = text[2:]
     if text.endswith(":"):
         text += " pass"
     try:

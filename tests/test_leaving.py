@@ -113,7 +113,7 @@ def test_killed_in_the_middle_of_the_attach(python, who, victim, home):
                 found = support.wait_until(lambda: support.process_name(session.child.pid) == who and session.child.pid,
                                            1, 0.0005)
             else:
-                found = support.wait_until(lambda: find_process(who, target.pid, session.child.pid), 2, 0.0005)
+                found = support.wait_until(lambda: find_process(who, target.pid), 2, 0.0005)
             time.sleep(attempt * 0.004)
             if found:
                 with contextlib.suppress(ProcessLookupError):
@@ -129,14 +129,12 @@ def test_killed_in_the_middle_of_the_attach(python, who, victim, home):
     assert_gone(target)
 
 
-def find_process(name, target, launcher):
-    """The pid of our launcher's program of that name; gdb has left the launcher's family (a session of its own)."""
+def find_process(name, target):
+    """The pid of that program at work on this very target: it has the descriptor with the target's lock."""
     for entry in os.listdir("/proc"):
         if entry.isdigit() and support.process_name(int(entry)) == name:
             with contextlib.suppress(OSError):
-                command = support.read_file("/proc/%s/cmdline" % entry)
-                if name != "gdb" or any("9" == fd and "/proc/%d/mem" % target in os.readlink("/proc/%s/fd/%s" % (entry, fd))
-                                        for fd in os.listdir("/proc/%s/fd" % entry)) or str(target) in command:
+                if os.readlink("/proc/%s/fd/9" % entry) == "/proc/%d/mem" % target:
                     return int(entry)
     return 0
 
