@@ -332,6 +332,7 @@ def define_pdb():
 
         def begin(self, frame, traceback):
             """Go to a frame that has stopped or hangs: rc lines, commands of the breakpoint, where we are."""
+            self._current_task = self._get_asyncio_task()
             self.setup(frame, traceback)
             if hasattr(self, "_pdbcmd_print_frame_status"):
                 self.cmdqueue.append("_pdbcmd_print_frame_status")
@@ -403,6 +404,13 @@ def define_pdb():
             for names in getattr(self, "touched", {}).values():
                 names.pop("__pdb_convenience_variables", None)
             self.touched = {}
+
+        def _get_asyncio_task(self):
+            """The task of the thread that executes this, for $_asynctask (3.14)."""
+            try:
+                return pythreadhacks.modules["asyncio"].current_task()
+            except Exception:
+                return None
 
         def _save_initial_file_mtime(self, frame):
             pass
@@ -507,6 +515,7 @@ def define_pdb():
             self.rcLines = []
 
         cmdloop = AttachedPdb.cmdloop
+        _get_asyncio_task = AttachedPdb._get_asyncio_task
         message, error = AttachedPdb.message, AttachedPdb.error
         _save_initial_file_mtime = AttachedPdb._save_initial_file_mtime
         _validate_file_mtime = AttachedPdb._validate_file_mtime
