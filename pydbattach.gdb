@@ -46,6 +46,14 @@ define is_safe
         end
         set $k = $k + 1
       end
+      # A C signal handler may have interrupted malloc, although its own pc is elsewhere. Every 64-bit
+      # signal frame holds this word, the segment registers of what it interrupted.
+      if $safe == 1
+        find /g1 $sp, +2048, 0x002b000000000033
+        if $numfound > 0
+          set $safe = 0
+        end
+      end
     end
   end
 end

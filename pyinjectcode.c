@@ -177,6 +177,11 @@ static void lock(volatile uint32_t *word) {
         futex(word, FUTEX_WAIT, 2, NULL);
 }
 
+static int try_lock(volatile uint32_t *word) {
+    uint32_t expected = 0;
+    return __atomic_compare_exchange_n(word, &expected, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
 static void unlock(volatile uint32_t *word) {
     if (__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2)
         futex(word, FUTEX_WAKE, 1, NULL);
@@ -293,13 +298,24 @@ static ssize_t write_quietly(int fd, const struct iovec *parts, int count) {
     return n;
 }
 
-/* One frame to the client, whole or not at all: 0, or -1 when the session is over. Without the GIL. */
-static int send_frame(char kind, const void *data, uint32_t size, int even_closed) {
+/* Lets the GIL go before something that may block; `thread` is NULL for a caller that does not hold it. */
+static void release_gil(PyThreadState **thread) {
+    if (thread && !*thread)
+        *thread = py.PyEval_SaveThread();
+}
+
+/* One frame to the client, whole or not at all: 0, or -1 when the session is over. A caller with the GIL
+ * passes `thread`: the GIL is released (and *thread is set) only if the frame cannot be written at
+ * once, since beside busy threads each release costs a switch interval per thread. */
+static int send_frame(char kind, const void *data, uint32_t size, int even_closed, PyThreadState **thread) {
     char head[WIRE_HEADER] = {kind};
     memcpy(head + 1, &size, 4);
     size_t done = 0, total = WIRE_HEADER + size;
     int result = -1;
-    lock(&write_lock);
+    if (!try_lock(&write_lock)) {
+        release_gil(thread);
+        lock(&write_lock);
+    }
     while (done < total && (session_open || even_closed) && out_write >= 0) {
         struct iovec parts[2] = {{head, WIRE_HEADER}, {(void *)data, size}};
         int first = done >= WIRE_HEADER;
@@ -315,6 +331,7 @@ static int send_frame(char kind, const void *data, uint32_t size, int even_close
             done += n;
         } else if (n < 0 && errno == EAGAIN) {
             struct pollfd room = {out_write, POLLOUT, 0};
+            release_gil(thread);
             if (poll(&room, 1, 100) == 0 && even_closed)
                 break;
         } else if (n < 0 && errno != EINTR) {
@@ -486,9 +503,10 @@ HAND(hand_send) {
     if (size > WIRE_MAX)
         size = WIRE_MAX;
     int saved = errno;
-    PyThreadState *thread = py.PyEval_SaveThread();
-    int failed = send_frame(kind, data, size, 0);
-    py.PyEval_RestoreThread(thread);
+    PyThreadState *thread = NULL;
+    int failed = send_frame(kind, data, size, 0, &thread);
+    if (thread)
+        py.PyEval_RestoreThread(thread);
     errno = saved;
     return py.PyBool_FromLong(!failed);
 }
@@ -1123,7 +1141,10 @@ static void send_error(const char *what) {
     memcpy(text, what, n + 1);
     if (py.PyErr_Occurred())
         take_error(text + n, sizeof text - n);
-    send_frame(WIRE_ERROR, text, strlen(text), 0);
+    PyThreadState *thread = NULL;
+    send_frame(WIRE_ERROR, text, strlen(text), 0, &thread);
+    if (thread)
+        py.PyEval_RestoreThread(thread);
 }
 
 /* Frames until WIRE_START, then main() of the payload. What was sent once is kept: the library and
@@ -1172,9 +1193,10 @@ static void *run_evaluator(void *unused) {
     unlock(&state_lock);
     if (open) {
         pydb_state.has_gil = 1;
-        PyThreadState *thread = py.PyEval_SaveThread();
-        send_frame(WIRE_ALIVE, "", 0, 0);
-        py.PyEval_RestoreThread(thread);
+        PyThreadState *thread = NULL;
+        send_frame(WIRE_ALIVE, "", 0, 0, &thread);
+        if (thread)
+            py.PyEval_RestoreThread(thread);
         serve_session();
         finished = 1;
         py.PyErr_Clear();
@@ -1282,7 +1304,7 @@ static void run_keeper(void) {
         struct timespec t = {0, 200000};
         syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);
     }
-    send_frame(WIRE_BYE, "", 0, 1);
+    send_frame(WIRE_BYE, "", 0, 1, NULL);
     close_channel();
     drop_frames();
 }
