@@ -135,7 +135,7 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
 static struct {
     PYTHON_FUNCTIONS(DECLARE)
     PYTHON_EXTRAS(DECLARE)
-    PyObject *None, **RuntimeError, **RecursionError, **MemoryError, **BaseException;
+    PyObject *None, **RuntimeError, **RecursionError, **MemoryError, **BaseException, **KeyboardInterrupt;
 } py;
 
 /* 0, or -1 where this is no CPython we know. `python` names the file that holds the interpreter:
@@ -155,7 +155,8 @@ static int find_python(const char *python) {
     py.RecursionError = dlsym(scope, "PyExc_RecursionError");
     py.MemoryError = dlsym(scope, "PyExc_MemoryError");
     py.BaseException = dlsym(scope, "PyExc_BaseException");
-    return py.None && py.RuntimeError && py.RecursionError && py.MemoryError && py.BaseException ? 0 : -1;
+    py.KeyboardInterrupt = dlsym(scope, "PyExc_KeyboardInterrupt");
+    return py.None && py.RuntimeError && py.RecursionError && py.MemoryError && py.BaseException && py.KeyboardInterrupt ? 0 : -1;
 }
 
 static PyObject *none(void) {
@@ -685,15 +686,43 @@ HAND(hand_frame) {
     return frame ? frame : none();
 }
 
+/* True if the pending exception was raised by our own Python code, by the innermost frame of its
+ * traceback. KeyboardInterrupt has no frame of its own: the interpreter raises it in whatever runs. */
+static int is_own_error(PyObject *type, PyObject *traceback) {
+    PyObject *at = traceback, *frame, *code, *name;
+    if (type == *py.KeyboardInterrupt || !at)
+        return 0;
+    py.Py_IncRef(at);
+    for (PyObject *next; (next = py.PyObject_GetAttrString(at, "tb_next")) && next != py.None; at = next)
+        py.Py_DecRef(at);
+    frame = py.PyObject_GetAttrString(at, "tb_frame");
+    code = frame ? py.PyObject_GetAttrString(frame, "f_code") : NULL;
+    name = code ? py.PyObject_GetAttrString(code, "co_filename") : NULL;
+    const char *text = name ? py.PyUnicode_AsUTF8(name) : NULL;
+    int own = text && (!strcmp(text, "pyinjectcode") || !strcmp(text, "pythreadhacks"));
+    for (PyObject **object = (PyObject *[]){at, frame, code, name, NULL}; *object; object++)
+        py.Py_DecRef(*object);
+    py.PyErr_Clear();
+    return own;
+}
+
 /* What a handler of events has answered: 0, or -1 with an exception for the program.
  * Python runs signal handlers of the program in whatever code the main thread executes, also in ours.
- * What they raise belongs to the program; the payload answers with it. An exception that our handler
- * could not even catch is such a one, too, but not where the program is at its recursion limit. */
+ * What they raise belongs to the program; the payload answers with it. One that comes at its very
+ * first instruction it cannot catch: that is told from an error of ours by its traceback, and from the
+ * limits of the program (recursion, memory) by its type. */
 static int take_answer(PyObject *answer) {
     if (!answer) {
-        if (!py.PyErr_ExceptionMatches(*py.RecursionError) && !py.PyErr_ExceptionMatches(*py.MemoryError))
+        PyObject *type = NULL, *value = NULL, *traceback = NULL;
+        int ours = py.PyErr_ExceptionMatches(*py.RecursionError) || py.PyErr_ExceptionMatches(*py.MemoryError);
+        py.PyErr_Fetch(&type, &value, &traceback);
+        if (!ours && !is_own_error(type, traceback)) {
+            py.PyErr_Restore(type, value, traceback);
             return -1;
-        py.PyErr_Clear();
+        }
+        py.Py_DecRef(type);
+        py.Py_DecRef(value);
+        py.Py_DecRef(traceback);
         return 0;
     }
     int raised = py.PyObject_IsInstance(answer, *py.BaseException) == 1;

@@ -66,7 +66,7 @@ class Tracee:
     def __init__(self, session, ident, number, native, name):
         self.session, self.ident, self.number, self.native, self.name = session, ident, number, native, name
         self.slot = SLOT_FIRST + number % SLOTS
-        self.parked = False
+        self.parked = self.armed = False
         self.busy = None                # the Request that was left behind in it
         self.request = None
         self.going = False
@@ -884,7 +884,16 @@ class Session:
         return None
 
     def arm(self, tracee):
-        return self.tracer.arm(tracee.ident, self.event)
+        """Events of this thread, and of no other one; False if it is gone."""
+        for other in self.numbers.values():
+            if other is not tracee and other.armed:
+                self.disarm(other)
+        tracee.armed = self.tracer.arm(tracee.ident, self.event)
+        return tracee.armed
+
+    def disarm(self, tracee):
+        tracee.armed = False
+        self.tracer.disarm(tracee.ident)
 
     def settle(self, tracee):
         """Brings a thread under the prompt and says what it does: stopped at its next line if it runs
@@ -897,7 +906,7 @@ class Session:
             return self.lose(tracee)
         stop = self.await_stop(tracee)
         if stop is None:
-            self.tracer.disarm(tracee.ident)
+            self.disarm(tracee)
             stop = self.take_stop(tracee)
             if stop is None and tracee.parked:
                 hands.wait(0, hands.news(0), 1)
@@ -997,7 +1006,7 @@ class Session:
         pdb.forget()
         pdb.returning = None
         if free:
-            self.tracer.disarm(tracee.ident)
+            self.disarm(tracee)
         elif not self.arm(tracee):
             return self.lose(tracee)
         was_blocked = not tracee.parked
@@ -1153,8 +1162,8 @@ class Session:
             if "linecache" in pythreadhacks.loaded:
                 pythreadhacks.loaded["linecache"].clearcache()
             pythreadhacks.builtins["input"] = None
-            if self.pdb is not None:
-                self.pdb.__dict__.clear()
+            if self.pdb is not None and not any([tracee.parked for tracee in self.numbers.values()]):
+                self.pdb.__dict__.clear()       # no thread is inside: no need to wait for the collector
             self.pdb = None
             self.numbers, self.current, self.blocked_at, self.inbox = {}, None, None, []
             if CURRENT[0] is self:

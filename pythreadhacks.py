@@ -248,7 +248,9 @@ def find_code(name):
         if cached and cached[0][:4] == magic:
             flags, mtime, size = (int.from_bytes(cached[0][at:at + 4], "little") for at in (4, 8, 12))
             if flags or not source or (mtime == source[1] & 0xFFFFFFFF and size == source[2] & 0xFFFFFFFF):
-                return marshal.loads(cached[0][16:]), leaf
+                code = marshal.loads(cached[0][16:])
+                modules["_imp"]._fix_co_filename(code, source_path(leaf))   # it may have been compiled elsewhere
+                return code, leaf
         text = read_file(source_path(leaf))
         if text:
             return compile(text[0], source_path(leaf), "exec", 0, True, 0), leaf
@@ -704,7 +706,7 @@ class MonitorTracer:
         for event in self.callbacks:
             self.monitoring.register_callback(self.tool, event, None)
         self.monitoring.free_tool_id(self.tool)
-        self.tool = self.ident = self.handler = None
+        self.tool = self.ident = None   # the handler stays: a thread may be on its way to it
 
     # Called in the thread by hands.gate(). The caller is the program's frame.
 

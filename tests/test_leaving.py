@@ -106,7 +106,7 @@ def test_killed_client_is_a_detach(python, state, number, victim, attach):
 def test_killed_in_the_middle_of_the_attach(python, who, victim, home):
     """Killed at any moment between the first fork and the prompt, the target runs on, and the next attach works."""
     target = victim(python, "workers")
-    for attempt in range(12):
+    for attempt in range(6):
         session = support.Attach(target.pid, home=home, wait=False)
         try:
             if who == "pydbattach.sh":
@@ -114,7 +114,7 @@ def test_killed_in_the_middle_of_the_attach(python, who, victim, home):
                                            1, 0.0005)
             else:
                 found = support.wait_until(lambda: find_process(who, target.pid), 2, 0.0005)
-            time.sleep(attempt * 0.004)
+            time.sleep(attempt * 0.008)
             if found:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(found, signal.SIGKILL)
