@@ -127,7 +127,7 @@ load_library() {
     tries=0
     while :; do
         plan=$("$programs/pydblook" ${verbose:+-v} --library "$library" --self $$ plan "$pid") || return $?
-        printf '%s\n' "$plan" | "$programs/pydbload" ${verbose:+-v} load "$library" "$home/pydbattach.gdb"
+        printf '%s\n' "$plan" 2>/dev/null | "$programs/pydbload" ${verbose:+-v} load "$library" "$home/pydbattach.gdb"
         status=$?
         [ $status -eq 3 ] || return $status
         tries=$((tries + 1))
@@ -161,8 +161,16 @@ main() {
             -t | --thread | -c | --command | --timeout)
                 [ "$count" -gt 0 ] || usage_error
                 case $argument in
-                    --thread) argument=-t ;;
+                    -t | --thread)
+                        [ -n "$1" ] || die 'not a thread: '"''" 2
+                        argument=-t
+                        ;;
                     --command) argument=-c ;;
+                    --timeout)
+                        case $1 in
+                            '' | *[!0-9.]* | *.*.* | .) die "not a number of seconds: '$1'" 2 ;;
+                        esac
+                        ;;
                 esac
                 set -- "$@" "$argument" "$1"
                 shift

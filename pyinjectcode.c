@@ -77,6 +77,7 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
     X(PyThreadState *, PyThreadState_Next, (PyThreadState *)) \
     X(void, PyEval_SetTrace, (Py_tracefunc, PyObject *)) \
     X(PyObject *, PyEval_GetBuiltins, (void)) \
+    X(PyObject *, PyEval_GetFrame, (void)) \
     X(PyObject *, PyEval_EvalCode, (PyObject *, PyObject *, PyObject *)) \
     X(PyObject *, Py_CompileString, (const char *, const char *, int)) \
     X(PyObject *, PyImport_GetModuleDict, (void)) \
@@ -673,16 +674,28 @@ HAND(hand_has_subinterpreters) {
     return py.PyBool_FromLong(py.PyInterpreterState_Next(py.PyInterpreterState_Head()) != NULL);
 }
 
-/* frame(ident) -> frame or None; raises RuntimeError where Python has no function for it (3.8) */
+/* 3.8 has no PyThreadState_GetFrame: there the frame is in the word of a thread state in which our own
+ * thread state has our own frame. */
+static PyObject *find_frame(PyThreadState *thread) {
+    static int offset = -1;
+    unsigned long *words = (unsigned long *)py.PyThreadState_Get(), own = (unsigned long)py.PyEval_GetFrame();
+    if (py.PyThreadState_GetFrame)
+        return py.PyThreadState_GetFrame(thread);
+    for (int i = 0; offset < 0 && own && i < 64; i++)
+        if (words[i] == own)
+            offset = i;
+    PyObject *frame = offset < 0 ? NULL : ((PyObject **)thread)[offset];
+    if (frame)
+        py.Py_IncRef(frame);
+    return frame;
+}
+
+/* frame(ident) -> the topmost frame of a thread of the main interpreter, or None */
 HAND(hand_frame) {
     unsigned long ident;
     PARSE("k", &ident);
-    if (!py.PyThreadState_GetFrame) {
-        py.PyErr_SetString(*py.RuntimeError, "no PyThreadState_GetFrame");
-        return NULL;
-    }
     PyThreadState *state = find_thread_state(ident);
-    PyObject *frame = state ? py.PyThreadState_GetFrame(state) : NULL;
+    PyObject *frame = state ? find_frame(state) : NULL;
     return frame ? frame : none();
 }
 

@@ -948,7 +948,8 @@ class Session:
         if introduce:
             self.introduce()
             if self.batch and begin:
-                begin = lambda: self.pdb.setup(self.frame_of(tracee), None)
+                def begin():
+                    self.pdb.setup(self.frame_of(tracee), None)
         return self.execute(begin) if begin else None
 
     def enter_blocked(self, tracee):
@@ -1069,7 +1070,11 @@ class Session:
                     % (self.pid, version, len(tracees), "s" if len(tracees) != 1 else ""))
         if hands.has_subinterpreters():
             self.notice("the process has subinterpreters; only threads of the main interpreter are shown")
-        self.settle(tracee)
+        try:
+            self.settle(tracee)
+        except pythreadhacks.NoDebugger as error:
+            self.send_text(hands.ERROR, "process %s: %s" % (self.pid, error))
+            return False
         return True
 
     def ask(self, prompt=""):

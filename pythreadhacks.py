@@ -503,10 +503,7 @@ def current_frames():
 
 def current_frame(ident):
     """The topmost frame of one thread, or None."""
-    try:
-        return hands.frame(ident)
-    except RuntimeError:
-        return current_frames().get(ident)
+    return hands.frame(ident)
 
 
 def alive_idents():

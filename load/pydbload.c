@@ -317,8 +317,40 @@ static void continue_target(int pid, int ms) {
             kill(pid, SIGCONT);
 }
 
+static void tell_detach(int pid, const struct pydb_state *state) {
+    char path[64], frame[WIRE_HEADER] = {WIRE_DETACH, 0, 0, 0, 0};
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, state->in_write);
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0 && write_all(fd, frame, sizeof frame) == 0)
+        close(fd);
+}
+
+/* Until a client has taken the channel. If launcher and client have died before, which frees the lock,
+ * nobody will: then the library is told to leave at once. */
+static void watch_library(const struct plan *plan, uint64_t token) {
+    char path[64];
+    struct pydb_note note;
+    struct pydb_state state;
+    snprintf(path, sizeof path, "/proc/%d/mem", plan->pid);
+    int lock = open(path, O_RDONLY | O_CLOEXEC);
+    for (double end = now_ms() + LIBRARY_MS; now_ms() < end; sleep_us(20000)) {
+        if (read_target(plan->pid, plan->note, &note, sizeof note) || note.token != token)
+            return;
+        if (!note.state || read_target(plan->pid, note.state, &state, sizeof state))
+            continue;
+        if (state.phase != PYDB_LOADING && state.phase != PYDB_READY)
+            return;
+        if (state.phase == PYDB_READY && lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
+            tell_detach(plan->pid, &state);
+            return;
+        }
+    }
+}
+
 /* Runs gdb, outlives everybody, tells gdb's status over the pipe (255: killed, 254: too slow). */
-static void guard_gdb(int pid, int plan, const char *script, int log, int pipe, struct copy *copy) {
+static void guard_gdb(const struct plan *plan, uint64_t token, int text, const char *script, int log, int pipe,
+                      struct copy *copy) {
+    int pid = plan->pid;
     setsid();
     int null = open("/dev/null", O_RDWR);
     for (int fd = 0; fd < 3; fd++)      /* who waits for the end of our output must not wait for the guard */
@@ -330,7 +362,7 @@ static void guard_gdb(int pid, int plan, const char *script, int log, int pipe, 
     if (gdb == 0) {
         sigemptyset(&all);
         sigprocmask(SIG_SETMASK, &all, NULL);
-        become_gdb(plan, script, log);
+        become_gdb(text, script, log);
     }
     int status = 0, slow = 0;
     int watch = syscall(SYS_pidfd_open, gdb, 0);
@@ -344,30 +376,16 @@ static void guard_gdb(int pid, int plan, const char *script, int log, int pipe, 
     if (said != 0 && said != EXIT_MOVED)
         continue_target(pid, 300);
     if (write(pipe, &said, 1) != 1) { /* nobody listens any more */ }
-    close(LOCK_FD);             /* from now on the lock is the client's alone */
-    /* the copy is needed until dlopen has opened it; the library unlinks it then */
-    if (copy->directory >= 0) {
-        if (said == 0)
-            for (double end = now_ms() + LIBRARY_MS; now_ms() < end; sleep_us(20000)) {
-                if (faccessat(copy->directory, copy->name, F_OK, AT_SYMLINK_NOFOLLOW))
-                    break;
-            }
-        remove_copy(copy);
-    }
+    close(LOCK_FD);             /* from now on the lock is the launcher's and the client's alone */
+    if (said == 0)
+        watch_library(plan, token);
+    remove_copy(copy);
     if (slow)
         continue_target(pid, 60000);
     _exit(0);
 }
 
 /* ---- waiting for the library ---- */
-
-static void tell_detach(int pid, const struct pydb_state *state) {
-    char path[64], frame[WIRE_HEADER] = {WIRE_DETACH, 0, 0, 0, 0};
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, state->in_write);
-    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd >= 0 && write_all(fd, frame, sizeof frame) == 0)
-        close(fd);
-}
 
 static int explain_gdb(const struct plan *plan, int said, int log) {
     char text[4096] = "", *line = text, *last = NULL, *save;
@@ -509,7 +527,7 @@ static int load_library(const char *library, const char *script) {
     pid_t guard = fork();
     if (guard == 0) {
         if (fork() == 0)        /* its parent is init: nobody waits for it */
-            guard_gdb(plan.pid, text, script, log, from_guard[1], &copy);
+            guard_gdb(&plan, token, text, script, log, from_guard[1], &copy);
         _exit(0);
     }
     waitpid(guard, NULL, 0);

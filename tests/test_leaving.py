@@ -123,7 +123,7 @@ def test_killed_in_the_middle_of_the_attach(python, who, victim, home):
                     session.expect(support.PROMPT_AT_END + "|pydbattach: .*\n", 12)
         finally:
             session.close()
-        assert support.wait_until(lambda: not target.differences(), 12), target.differences()
+        assert support.wait_until(lambda: not target.differences(), 3), target.differences()
     done = support.run_batch("-c", "p 6*7", target.pid, home=home)
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
     assert_gone(target)
