@@ -87,6 +87,7 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
     X(PyObject *, PyDict_Copy, (PyObject *)) \
     X(PyObject *, PyDict_GetItemString, (PyObject *, const char *)) \
     X(int, PyDict_SetItemString, (PyObject *, const char *, PyObject *)) \
+    X(PyObject *, PyDict_GetItem, (PyObject *, PyObject *)) \
     X(int, PyDict_Update, (PyObject *, PyObject *)) \
     X(int, PyDict_DelItem, (PyObject *, PyObject *)) \
     X(PyObject *, PyList_New, (ssize_t)) \
@@ -128,6 +129,7 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
 #define PYTHON_EXTRAS(X) \
     X(int, _PyEval_SetTrace, (PyThreadState *, Py_tracefunc, PyObject *)) \
     X(PyObject *, PyThreadState_GetFrame, (PyThreadState *)) \
+    X(PyObject *, PyFrame_GetCode, (PyObject *)) \
     X(void, PyThreadState_EnterTracing, (PyThreadState *)) \
     X(void, PyThreadState_LeaveTracing, (PyThreadState *)) \
     X(void, PyFrame_LocalsToFast, (PyObject *, int))
@@ -765,18 +767,25 @@ HAND(hand_set_locals) {
     return none();
 }
 
-/* gate(ident, function) -> function for sys.monitoring (3.12+): calls it in the thread `ident` alone. */
+/* gate(ident, function, disable) -> function for sys.monitoring (3.12+): calls it in the thread `ident`
+ * alone, in every thread where ident is 0. `disable` is sys.monitoring.DISABLE, the one answer that is
+ * passed on as it is. */
 static PyObject *pass_gate(PyObject *self, PyObject *arguments) {
     unsigned long ident;
-    PyObject *function;
-    if (!py._PyArg_ParseTuple_SizeT(self, "kO", &ident, &function)) {
+    PyObject *function, *disable;
+    if (!py._PyArg_ParseTuple_SizeT(self, "kOO", &ident, &function, &disable)) {
         py.PyErr_Clear();
         return none();
     }
-    if (ident != pthread_self())
+    if (ident && ident != pthread_self())
         return none();
     int saved = errno;
-    int raised = take_answer(py.PyObject_CallObject(function, arguments));
+    PyObject *answer = py.PyObject_CallObject(function, arguments);
+    if (answer && answer == disable) {
+        errno = saved;
+        return answer;
+    }
+    int raised = take_answer(answer);
     errno = saved;
     return raised ? NULL : none();
 }
@@ -784,11 +793,11 @@ static PyObject *pass_gate(PyObject *self, PyObject *arguments) {
 HAND(hand_gate) {
     static struct PyMethodDef method = {"gate", pass_gate, METH_VARARGS, NULL};
     unsigned long ident;
-    PyObject *function;
-    PARSE("kO", &ident, &function);
-    PyObject *both = py._Py_BuildValue_SizeT("(kO)", ident, function);
-    PyObject *gate = both ? py.PyCFunction_NewEx(&method, both, NULL) : NULL;
-    py.Py_DecRef(both);
+    PyObject *function, *disable;
+    PARSE("kOO", &ident, &function, &disable);
+    PyObject *all = py._Py_BuildValue_SizeT("(kOO)", ident, function, disable);
+    PyObject *gate = all ? py.PyCFunction_NewEx(&method, all, NULL) : NULL;
+    py.Py_DecRef(all);
     return gate;
 }
 
@@ -891,6 +900,7 @@ struct traced {
     struct traced *next;
     unsigned long ident;
     PyObject *handler;          /* called as handler(frame, what: int, arg) */
+    PyObject *dull;             /* {id(code): code} whose frames have no events, or None */
     Py_tracefunc old_function;
     PyObject *old_object;
 };
@@ -946,9 +956,22 @@ static void forget_traced(struct traced **at) {
     struct traced *traced = *at;
     *at = traced->next;
     py.Py_DecRef(traced->handler);
+    py.Py_DecRef(traced->dull);
     if (traced->old_object)
         py.Py_DecRef(traced->old_object);
     free(traced);
+}
+
+/* Most events of a thread that runs to a breakpoint are of code that has none. */
+static int is_dull(const struct traced *traced, PyObject *frame) {
+    if (traced->dull == py.None)
+        return 0;
+    PyObject *code = py.PyFrame_GetCode ? py.PyFrame_GetCode(frame) : py.PyObject_GetAttrString(frame, "f_code");
+    PyObject *key = code ? py.PyLong_FromVoidPtr(code) : NULL;
+    int found = key && py.PyDict_GetItem(traced->dull, key) != NULL;
+    py.Py_DecRef(key);
+    py.Py_DecRef(code);
+    return found;
 }
 
 static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *argument) {
@@ -968,7 +991,7 @@ static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *ar
         errno = saved;
         return result;
     }
-    if (!result && what <= 3) {
+    if (!result && what <= 3 && !is_dull(traced, frame)) {
         PyObject *type, *value, *traceback, *handler = traced->handler;
         py.PyErr_Fetch(&type, &value, &traceback);
         py.Py_IncRef(handler);
@@ -981,11 +1004,11 @@ static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *ar
     return result;
 }
 
-/* trace(ident, handler or None) -> bool: False if there is no such thread */
+/* trace(ident, handler or None, dull: {id(code): code} or None) -> bool: False if there is no such thread */
 HAND(hand_trace) {
     unsigned long ident;
-    PyObject *handler;
-    PARSE("kO", &ident, &handler);
+    PyObject *handler, *dull;
+    PARSE("kOO", &ident, &handler, &dull);
     struct traced **at = find_traced(ident);
     PyThreadState *thread = find_thread_state(ident);
     int offset = traceobj_offset();
@@ -1004,8 +1027,11 @@ HAND(hand_trace) {
     PyObject *object = ((PyObject **)thread)[offset];
     if (*at && now == trace_event) {    /* armed already: only the handler is new */
         py.Py_IncRef(handler);
+        py.Py_IncRef(dull);
         py.Py_DecRef((*at)->handler);
+        py.Py_DecRef((*at)->dull);
         (*at)->handler = handler;
+        (*at)->dull = dull;
         return py.PyBool_FromLong(1);
     }
     if (*at)                    /* the program has set a tracer of its own in the meantime */
@@ -1015,7 +1041,9 @@ HAND(hand_trace) {
         return py.PyBool_FromLong(0);
     traced->ident = ident;
     traced->handler = handler;
+    traced->dull = dull;
     py.Py_IncRef(handler);
+    py.Py_IncRef(dull);
     if (now && now != trace_event) {
         traced->old_function = now;
         traced->old_object = object;

@@ -242,6 +242,7 @@ def define_pdb():
             self.use_rawinput = True
             self.rcLines = []
             self.touched = {}
+            self.known_lines = {}
             self.returning = None
             self.reset()
 
@@ -301,7 +302,22 @@ def define_pdb():
 
         def is_free(self):
             """Nothing can make the thread stop: it needs no events."""
-            return self.stopframe is self.botframe and self.stoplineno == -1 and not self.breaks
+            return self.runs_to_break() and not self.breaks
+
+        def runs_to_break(self):
+            """After `continue`: it stops at a breakpoint, nowhere else."""
+            return self.stopframe is self.botframe and self.stoplineno == -1
+
+        def lines_with_break(self, code):
+            """The lines with breakpoints in a code object, as a set: empty for nearly all code."""
+            known = self.known_lines.get(id(code))
+            if known is None:
+                lines, last = self.breaks.get(self.canonic(code.co_filename)), 0
+                if lines:
+                    last = pythreadhacks.last_line(code)
+                known = code, {line for line in lines or () if code.co_firstlineno <= line <= last}
+                self.known_lines[id(code)] = known      # with the code, so that its id stays its own
+            return known[1]
 
         def interaction(self, frame, traceback=None):
             self.session.stopped(lambda: self.begin(frame, traceback))
@@ -883,12 +899,12 @@ class Session:
                 return self.inbox.pop(at)
         return None
 
-    def arm(self, tracee):
+    def arm(self, tracee, breaks=None):
         """Events of this thread, and of no other one; False if it is gone."""
         for other in self.numbers.values():
             if other is not tracee and other.armed:
                 self.disarm(other)
-        tracee.armed = self.tracer.arm(tracee.ident, self.event)
+        tracee.armed = self.tracer.arm(tracee.ident, self.event, breaks)
         return tracee.armed
 
     def disarm(self, tracee):
@@ -1006,9 +1022,10 @@ class Session:
             return pdb.error(NO_THREAD)
         pdb.forget()
         pdb.returning = None
+        pdb.known_lines = {}
         if free:
             self.disarm(tracee)
-        elif not self.arm(tracee):
+        elif not self.arm(tracee, pdb.lines_with_break if pdb.runs_to_break() else None):
             return self.lose(tracee)
         was_blocked = not tracee.parked
         goes_on = pdb.stoplineno == -1          # continue: everybody who stands goes on, else only this one

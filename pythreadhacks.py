@@ -598,6 +598,11 @@ def shorten(text):
 
 
 # --- tracing any thread: events call, line, return, exception of one thread to one function ---
+#
+# tracer.arm(ident, handler, breaks): handler(frame, event, arg) is called in the thread, and may answer
+# with an exception for the program. False if the thread is gone. With `breaks` the thread runs to a
+# breakpoint: breaks(code) is the set of lines at which it may stop there, and code without such lines
+# has no events. tracer.disarm(ident): none any more. tracer.close(): all is as it was.
 
 class TraceTracer:
     """3.8 - 3.11: our trace function in C, set on the thread from outside, over the program's own."""
@@ -607,23 +612,23 @@ class TraceTracer:
     def __init__(self):
         self.armed = set()
 
-    def arm(self, ident, handler):
-        """handler(frame, event, arg) is called in the thread, and may answer with an exception for the
-        program; False if the thread is gone."""
-        events = self.EVENTS
+    def arm(self, ident, handler, breaks=None):
+        events, dull = self.EVENTS, None if breaks is None else {}
 
         def deliver(frame, what, arg):
+            if dull is not None and not breaks(frame.f_code):
+                dull[id(frame.f_code)] = frame.f_code
+                return None
             return handler(frame, events[what], arg)
 
-        if not hands.trace(ident, deliver):
+        if not hands.trace(ident, deliver, dull):
             return False
         self.armed.add(ident)
         return True
 
     def disarm(self, ident):
-        """No more events of this thread; what traced it before is back."""
         self.armed.discard(ident)
-        hands.trace(ident, None)
+        hands.trace(ident, None, None)
 
     def close(self):
         for ident in list(self.armed):
@@ -631,24 +636,34 @@ class TraceTracer:
 
 
 class MonitorTracer:
-    """3.12 and later: sys.monitoring. Nothing is kept in the thread, so all is undone from anywhere."""
+    """3.12 and later: sys.monitoring. Nothing is kept in the thread, so all is undone from anywhere.
+
+    While a thread steps, its events go through a gate that the other threads do not pass. While it runs
+    to a breakpoint, code is looked at once, in whatever thread enters it first, and then either has line
+    events for the lines with breakpoints, or none at all (DISABLE)."""
 
     TOOL = "pydbattach"
 
     def __init__(self):
         monitoring = self.monitoring = sys.monitoring
         events = monitoring.events
-        self.everywhere = events.PY_START | events.PY_RESUME | events.PY_THROW | events.PY_UNWIND | events.RAISE
+        self.entries = events.PY_START | events.PY_RESUME
+        self.everywhere = self.entries | events.PY_THROW | events.PY_UNWIND | events.RAISE
         self.locally = events.LINE | events.JUMP | events.PY_RETURN | events.PY_YIELD
         self.tool = None
         self.ident = None
         self.handler = None
+        self.breaks = None
         self.codes = {}         # code objects with local events
-        self.callbacks = {
+        self.step_callbacks = {
             events.PY_START: self.call, events.PY_RESUME: self.call, events.PY_THROW: self.call,
             events.LINE: self.line, events.JUMP: self.jump,
             events.PY_RETURN: self.leave, events.PY_YIELD: self.leave, events.PY_UNWIND: self.unwind,
             events.RAISE: self.exception,
+        }
+        self.run_callbacks = {
+            events.PY_START: self.enter, events.PY_RESUME: self.enter,
+            events.LINE: self.line_with_break, events.JUMP: self.jump_with_break,
         }
 
     def open(self):
@@ -664,31 +679,37 @@ class MonitorTracer:
                 return
         raise NoDebugger("all tool ids of sys.monitoring are in use by the program")
 
-    def arm(self, ident, handler):
-        """handler(frame, event, arg) is called in the thread; False if the thread is gone."""
+    def arm(self, ident, handler, breaks=None):
         frame = current_frame(ident)
         if frame is None and ident not in hands.idents():
             return False
         if self.tool is None:
             self.open()
-        if self.ident != ident:
-            for event, callback in self.callbacks.items():
-                self.monitoring.register_callback(self.tool, event, hands.gate(ident, callback))
-        self.ident, self.handler = ident, handler
-        while frame is not None:
-            self.watch(frame.f_code)
-            frame = frame.f_back
-        self.monitoring.set_events(self.tool, self.everywhere)
+        self.disarm(ident)
+        self.ident, self.handler, self.breaks = ident, handler, breaks
+        callbacks = self.step_callbacks if breaks is None else self.run_callbacks
+        for event in self.step_callbacks:
+            function = callbacks.get(event)
+            gate = function and hands.gate(ident if breaks is None else 0, function, self.monitoring.DISABLE)
+            self.monitoring.register_callback(self.tool, event, gate)
+        if breaks is not None:
+            self.monitoring.restart_events()        # what was disabled for the breakpoints of last time
+        for top in [frame] if breaks is None else list(current_frames().values()):
+            while top is not None:
+                self.watch(top.f_code)
+                top = top.f_back
+        self.monitoring.set_events(self.tool, self.everywhere if breaks is None else self.entries)
         return True
 
     def watch(self, code):
-        """Line events for one code object."""
-        if code not in self.codes:
-            self.codes[code] = True
-            self.monitoring.set_local_events(self.tool, code, self.locally)
+        """Line events for one code object, if the thread may stop there."""
+        if code in self.codes or (self.breaks is not None and not self.breaks(code)):
+            return
+        self.codes[code] = True
+        events = self.monitoring.events
+        self.monitoring.set_local_events(self.tool, code, self.locally if self.breaks is None else events.LINE | events.JUMP)
 
     def disarm(self, ident):
-        """No more events; code runs as before."""
         if self.tool is None:
             return
         self.monitoring.set_events(self.tool, 0)
@@ -700,7 +721,7 @@ class MonitorTracer:
         if self.tool is None:
             return
         self.disarm(None)
-        for event in self.callbacks:
+        for event in self.step_callbacks:
             self.monitoring.register_callback(self.tool, event, None)
         self.monitoring.free_tool_id(self.tool)
         self.tool = self.ident = None   # the handler stays: a thread may be on its way to it
@@ -732,6 +753,31 @@ class MonitorTracer:
     def exception(self, code, offset, error):
         return self.handler(sys._getframe(1), "exception", (type(error), error, error.__traceback__))
 
+    # The same in any thread, while one of them runs to a breakpoint.
+
+    def enter(self, code, *rest):
+        if not hands.is_open():
+            return self.close()
+        self.watch(code)
+        return self.monitoring.DISABLE
+
+    def line_with_break(self, code, line):
+        lines = self.breaks(code)
+        if line not in lines and code.co_firstlineno not in lines:      # the latter: a breakpoint by name
+            return self.monitoring.DISABLE
+        if hands.ident() == self.ident:
+            return self.handler(sys._getframe(1), "line", None)
+
+    def jump_with_break(self, code, origin, target):
+        line = line_of(code, origin)
+        if target >= origin or line != line_of(code, target):
+            return self.monitoring.DISABLE
+        return self.line_with_break_again(code, line)
+
+    def line_with_break_again(self, code, line):
+        if line in self.breaks(code) and hands.ident() == self.ident:
+            return self.handler(sys._getframe(2), "line", None)
+
 
 def line_of(code, offset):
     """The line of a bytecode offset."""
@@ -739,6 +785,13 @@ def line_of(code, offset):
         if start <= offset < end:
             return line
     return None
+
+
+def last_line(code):
+    """The last line of a code object, nested ones included."""
+    starts = [line for _, line in find_module("dis").findlinestarts(code) if line]
+    inner = [last_line(const) for const in code.co_consts if type(const) is type(code)]
+    return max(starts + inner + [code.co_firstlineno])
 
 
 def new_tracer():
