@@ -79,10 +79,9 @@ check_home_is_safe() {
         set -- "$@" "$place"
         place=${place%/*}
     done
-    bad=$(find "$@" / -maxdepth 0 ! -type l \( ! -uid 0 ! -uid "$caller" -o -perm -o+w ! -perm -1000 \
+    set -- "$@" / "$home"/* "$home"/build/* "$home"/look/* "$home"/load/* "$home"/client/*
+    bad=$(find "$@" -maxdepth 0 ! -type l \( ! -uid 0 ! -uid "$caller" -o -perm -o+w ! -perm -1000 \
               -o -perm -g+w ! -gid 0 ! -gid "$group" ! -perm -1000 \) -print -quit 2>/dev/null)
-    [ -n "$bad" ] || bad=$(find "$home" "$home/build" "$home/look" "$home/load" "$home/client" -maxdepth 1 ! -type l \
-              \( ! -uid 0 ! -uid "$caller" -o -perm -o+w -o -perm -g+w ! -gid 0 ! -gid "$group" \) -print -quit 2>/dev/null)
     [ -z "$bad" ] || die "others than root and you can write $bad; as root nothing is run from there"
 }
 

@@ -1073,7 +1073,12 @@ class Session:
             self.send_text(hands.ERROR, self.problem or "process %s has no Python thread" % self.pid)
             return False
         self.current = tracee
-        self.armed_at, self.armed_cpu = hands.monotonic(), hands.cpu_time(tracee.native)
+        when, spent = pythreadhacks.first_look
+        pythreadhacks.first_look = 0, {}        # good for the first session only
+        if tracee.ident in spent:
+            self.armed_at, self.armed_cpu = when, spent[tracee.ident]
+        else:
+            self.armed_at, self.armed_cpu = hands.monotonic(), hands.cpu_time(tracee.native)
         version = "python%d.%d" % sys.version_info[:2]
         try:
             if PDB_CLASS[1] is None:

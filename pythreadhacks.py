@@ -23,6 +23,11 @@ Module = type(sys)
 builtins = __builtins__
 
 
+# How much each thread had run when the first piece of this file was executed: what has not run since,
+# while the rest was compiled and pdb was loaded, is blocked, and need not be watched for that again.
+first_look = [hands.monotonic(), {ident: hands.cpu_time(hands.native_id(ident)) for ident in hands.idents()[-64:]}]
+
+
 class NoDebugger(Exception):
     """The target's Python has no pdb, or one that we do not understand."""
 
