@@ -33,7 +33,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -63,6 +62,7 @@ struct PyMethodDef { const char *name; PyCFunction function; int flags; const ch
 enum { METH_VARARGS = 1, FILE_INPUT = 257 };
 
 #define PYTHON_FUNCTIONS(X) \
+    X(int, Py_IsInitialized, (void)) \
     X(int, PyGILState_Ensure, (void)) \
     X(void, PyGILState_Release, (int)) \
     X(PyThreadState *, PyEval_SaveThread, (void)) \
@@ -123,6 +123,7 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
     X(int, PyErr_ExceptionMatches, (PyObject *)) \
     X(PyObject *, PyObject_Type, (PyObject *)) \
     X(int, PyObject_IsInstance, (PyObject *, PyObject *)) \
+    X(int, PyObject_IsTrue, (PyObject *)) \
     X(void, Py_IncRef, (PyObject *)) \
     X(void, Py_DecRef, (PyObject *))
 /* Not in every version: found or 0. */
@@ -232,10 +233,21 @@ static volatile uint32_t waiting_evaluator;     /* one of ours is in PyGILState_
 static volatile uint32_t evaluators;    /* threads of ours that may be in Python */
 static volatile uint32_t finished;      /* the payload has undone everything */
 
-static int in_read = -1, out_write = -1, keeper_bell = -1;
+/* Our ends. The program may close descriptors that are not its own (os.closerange) and reuse their
+ * numbers: a number is used only while the pipe behind it is still ours. */
+struct end {
+    int fd;
+    dev_t device;
+    ino_t inode;
+};
+static struct end in_read = {.fd = -1}, out_write = {.fd = -1}, bell_read = {.fd = -1}, bell_write = {.fd = -1};
+static volatile uint32_t bell_lock;
 static volatile uint32_t queue_lock, queue_news, write_lock;
 static struct frame *queue_head, *queue_tail;
 static volatile uint32_t slot_news[SLOTS];
+
+static volatile uint32_t forked;        /* we are the child of a debugged parent, and have not cleaned up yet */
+static PyObject *at_fork;       /* does it, where sys.monitoring is used: called at the first event */
 
 static PyObject *payload;       /* namespace of pyinjectcode.py; kept between sessions, so that 100 attaches leave one */
 static PyObject *payload_modules;       /* name -> namespace, for sources still to come */
@@ -273,6 +285,19 @@ static void wake_all(void) {
         announce(&slot_news[i]);
 }
 
+static int is_ours(const struct end *end) {
+    struct stat info;
+    return end->fd >= 0 && syscall(SYS_fstat, end->fd, &info) == 0
+        && info.st_dev == end->device && info.st_ino == end->inode;
+}
+
+/* Wakes the keeper from its poll. */
+static void ring_bell(void) {
+    lock(&bell_lock);
+    if (is_ours(&bell_write) && write(bell_write.fd, "", 1) < 0) { /* it rings already */ }
+    unlock(&bell_lock);
+}
+
 static void close_session(void) {
     lock(&state_lock);
     session_open = 0;
@@ -280,8 +305,7 @@ static void close_session(void) {
         pydb_state.phase = PYDB_CLOSING;
     unlock(&state_lock);
     wake_all();
-    uint64_t one = 1;
-    if (keeper_bell >= 0 && write(keeper_bell, &one, sizeof one) < 0) { /* it rings already */ }
+    ring_bell();
 }
 
 /* ---- the channel ---- */
@@ -320,7 +344,7 @@ static int send_frame(char kind, const void *data, uint32_t size, int even_close
         release_gil(thread);
         lock(&write_lock);
     }
-    while (done < total && (session_open || even_closed) && out_write >= 0) {
+    while (done < total && (session_open || even_closed) && is_ours(&out_write)) {
         struct iovec parts[2] = {{head, WIRE_HEADER}, {(void *)data, size}};
         int first = done >= WIRE_HEADER;
         if (first) {
@@ -330,11 +354,11 @@ static int send_frame(char kind, const void *data, uint32_t size, int even_close
             parts[0].iov_base = head + done;
             parts[0].iov_len = WIRE_HEADER - done;
         }
-        ssize_t n = write_quietly(out_write, parts + first, 2 - first);
+        ssize_t n = write_quietly(out_write.fd, parts + first, 2 - first);
         if (n > 0) {
             done += n;
         } else if (n < 0 && errno == EAGAIN) {
-            struct pollfd room = {out_write, POLLOUT, 0};
+            struct pollfd room = {out_write.fd, POLLOUT, 0};
             release_gil(thread);
             if (poll(&room, 1, 100) == 0 && even_closed)
                 break;
@@ -348,32 +372,67 @@ static int send_frame(char kind, const void *data, uint32_t size, int even_close
     return result;
 }
 
-static void close_fd(int *fd) {
-    if (*fd >= 0)
-        close(*fd);
-    *fd = -1;
+static void close_fd(volatile int32_t *fd) {
+    int number = *fd;
+    *fd = -1;                   /* first: a fork() between the two would close what has the number by then */
+    if (number >= 0)
+        close(number);
+}
+
+static void close_end(struct end *end) {
+    int number = is_ours(end) ? end->fd : -1;
+    end->fd = -1;
+    if (number >= 0)
+        close(number);
 }
 
 /* The descriptors may be reused by the program as soon as they are closed: nobody may still write. */
 static void close_channel(void) {
     lock(&write_lock);
-    close_fd(&in_read);
-    close_fd(&out_write);
-    close_fd(&keeper_bell);
-    int in_write = pydb_state.in_write, out_read = pydb_state.out_read;
-    pydb_state.in_write = pydb_state.out_read = -1;
-    close_fd(&in_write);
-    close_fd(&out_read);
+    lock(&bell_lock);
+    close_end(&in_read);
+    close_end(&out_write);
+    close_end(&bell_read);
+    close_end(&bell_write);
+    unlock(&bell_lock);
+    close_fd(&pydb_state.in_write);
+    close_fd(&pydb_state.out_read);
     unlock(&write_lock);
 }
 
+/* Moves a descriptor out of the way of the program: 0, 1 and 2 may be free, small ones are dup2 targets. */
+static int move_up(int fd) {
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 64);
+    if (high < 0)
+        high = fcntl(fd, F_DUPFD_CLOEXEC, 3);   /* a small limit of descriptors */
+    if (high < 0)
+        return fd;
+    close(fd);
+    return high;
+}
+
+static int make_pipe(int ends[2]) {
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+        return -1;
+    ends[0] = move_up(ends[0]);
+    ends[1] = move_up(ends[1]);
+    return 0;
+}
+
+static void remember(struct end *end, int fd) {
+    struct stat info = {0};
+    syscall(SYS_fstat, fd, &info);
+    *end = (struct end){fd, info.st_dev, info.st_ino};
+}
+
 static int open_channel(void) {
-    int in[2] = {-1, -1}, out[2] = {-1, -1};
-    int failed = pipe2(in, O_CLOEXEC | O_NONBLOCK) || pipe2(out, O_CLOEXEC | O_NONBLOCK)
-        || (keeper_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0;
+    int in[2] = {-1, -1}, out[2] = {-1, -1}, bell[2] = {-1, -1};
+    int failed = make_pipe(in) || make_pipe(out) || make_pipe(bell);
     int error = errno;
-    in_read = in[0];
-    out_write = out[1];
+    remember(&in_read, in[0]);
+    remember(&out_write, out[1]);
+    remember(&bell_read, bell[0]);
+    remember(&bell_write, bell[1]);
     pydb_state.in_write = in[1];
     pydb_state.out_read = out[0];
     if (failed)
@@ -384,22 +443,22 @@ static int open_channel(void) {
 
 /* The client has both its ends now; ours would hide that it has gone. */
 static void drop_client_ends(void) {
-    int in_write = pydb_state.in_write, out_read = pydb_state.out_read;
-    pydb_state.in_write = pydb_state.out_read = -1;
-    close_fd(&in_write);
-    close_fd(&out_read);
+    close_fd(&pydb_state.in_write);
+    close_fd(&pydb_state.out_read);
 }
 
 /* Reads exactly size bytes: 0, or -1 on end of file, error or the deadline (ms, -1: none). */
 static int read_exactly(void *buffer, size_t size, long ms) {
     int64_t end = now_ms() + ms;
     for (size_t done = 0; done < size; ) {
-        ssize_t n = read(in_read, (char *)buffer + done, size - done);
+        if (!is_ours(&in_read))
+            return -1;
+        ssize_t n = read(in_read.fd, (char *)buffer + done, size - done);
         if (n > 0) {
             done += n;
         } else if (n < 0 && errno == EAGAIN) {
             long rest = ms < 0 ? -1 : end - now_ms();
-            struct pollfd all[3] = {{in_read, POLLIN, 0}, {out_write, 0, 0}, {keeper_bell, POLLIN, 0}};
+            struct pollfd all[3] = {{in_read.fd, POLLIN, 0}, {out_write.fd, 0, 0}, {bell_read.fd, POLLIN, 0}};
             if ((ms >= 0 && rest <= 0) || !session_open)
                 return -1;
             poll(all, 3, rest);
@@ -777,9 +836,17 @@ static PyObject *pass_gate(PyObject *self, PyObject *arguments) {
         py.PyErr_Clear();
         return none();
     }
+    int saved = errno;
+    if (forked && at_fork) {
+        forked = 0;
+        PyObject *done = py.PyObject_CallObject(at_fork, NULL);
+        py.Py_DecRef(done);
+        py.PyErr_Clear();
+        errno = saved;
+        return none();
+    }
     if (ident && ident != pthread_self())
         return none();
-    int saved = errno;
     PyObject *answer = py.PyObject_CallObject(function, arguments);
     if (answer && answer == disable) {
         errno = saved;
@@ -799,6 +866,16 @@ HAND(hand_gate) {
     PyObject *gate = all ? py.PyCFunction_NewEx(&method, all, NULL) : NULL;
     py.Py_DecRef(all);
     return gate;
+}
+
+/* at_fork(function): called at the first event in the child of a fork */
+HAND(hand_at_fork) {
+    PyObject *function;
+    PARSE("O", &function);
+    py.Py_IncRef(function);
+    py.Py_DecRef(at_fork);
+    at_fork = function == py.None ? NULL : function;
+    return none();
 }
 
 /* start_times([native id]) -> [int]: clock ticks after boot at which threads were started; 0 where /proc does not tell */
@@ -1052,7 +1129,7 @@ HAND(hand_trace) {
     }
     traced->next = all_traced;
     all_traced = traced;
-    set_trace_of(thread, trace_event, handler);
+    set_trace_of(thread, trace_event, traced->old_object);     /* so that sys.gettrace() answers as before */
     return py.PyBool_FromLong(1);
 }
 
@@ -1084,14 +1161,22 @@ static int start_thread(void *(*run)(void *), void *argument) {
     return error;
 }
 
+/* An evaluator has left the payload. Its answer is True if it has undone the session (one that was left
+ * behind has not, and may come back in the middle of a later session). */
+static void end_session(PyObject *answer, uint32_t generation) {
+    if (answer && py.PyObject_IsTrue(answer) == 1 && pydb_state.generation == generation) {
+        finished = 1;
+        close_session();
+    }
+    py.Py_DecRef(answer);
+    py.PyErr_Clear();
+}
+
 static void *run_callable(void *argument) {
     PyObject *callable = argument;
+    uint32_t generation = pydb_state.generation;
     int held = enter_python();
-    PyObject *result = py.PyObject_CallObject(callable, NULL);
-    if (result)
-        py.Py_DecRef(result);
-    else
-        py.PyErr_Clear();
+    end_session(py.PyObject_CallObject(callable, NULL), generation);
     py.Py_DecRef(callable);
     leave_python(held);
     __atomic_sub_fetch(&evaluators, 1, __ATOMIC_RELEASE);
@@ -1118,7 +1203,7 @@ static struct PyMethodDef hands[] = {
     METHOD(send), METHOD(next_frame), METHOD(poke), METHOD(news), METHOD(wait), METHOD(wake),
     METHOD(is_open), METHOD(ident), METHOD(monotonic), METHOD(interrupt), METHOD(finish), METHOD(native_id),
     METHOD(cpu_time), METHOD(our_threads), METHOD(idents), METHOD(has_subinterpreters), METHOD(frame),
-    METHOD(set_locals), METHOD(gate), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(trace), METHOD(spawn),
+    METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(trace), METHOD(spawn),
 };
 
 /* The kinds of frames, by the names of wire.h, so that the payload does not repeat them. */
@@ -1219,7 +1304,7 @@ static void send_error(const char *what) {
 
 /* Frames until WIRE_START, then main() of the payload. What was sent once is kept: the library and
  * the payload are of one build. */
-static void serve_session(void) {
+static void serve_session(uint32_t generation) {
     PyObject *started = payload;
     while (session_open) {
         uint32_t seen = __atomic_load_n(&queue_news, __ATOMIC_ACQUIRE);
@@ -1233,7 +1318,7 @@ static void serve_session(void) {
         if (frame->kind == WIRE_SOURCE && !started && run_source(frame)) {
             send_error("the payload does not run in this Python: ");
             free(frame);
-            return;
+            break;
         }
         if (frame->kind == WIRE_START) {
             if (!payload)
@@ -1241,20 +1326,26 @@ static void serve_session(void) {
             PyObject *begin = payload ? py.PyDict_GetItemString(payload, "main") : NULL;
             PyObject *result = begin ? py._PyObject_CallFunction_SizeT(begin, "y#", frame->data, (ssize_t)frame->size) : NULL;
             free(frame);
-            if (result)
-                py.Py_DecRef(result);
-            else
-                send_error("the session has failed: ");
-            return;
+            if (result) {
+                end_session(result, generation);
+                return;
+            }
+            send_error("the session has failed: ");
+            break;
         }
         free(frame);
+    }
+    if (pydb_state.generation == generation) {
+        finished = 1;
+        close_session();
     }
 }
 
 static void *run_evaluator(void *unused) {
     (void)unused;
-    pydb_state.evaluator = syscall(SYS_gettid);
+    int tid = pydb_state.evaluator = syscall(SYS_gettid);
     int held = enter_python();
+    uint32_t generation = pydb_state.generation;
     lock(&state_lock);
     waiting_evaluator = 0;
     int open = session_open;
@@ -1267,13 +1358,12 @@ static void *run_evaluator(void *unused) {
         send_frame(WIRE_ALIVE, "", 0, 0, &thread);
         if (thread)
             py.PyEval_RestoreThread(thread);
-        serve_session();
-        finished = 1;
+        serve_session(generation);
         py.PyErr_Clear();
-        close_session();
     }
     leave_python(held);
-    pydb_state.evaluator = 0;
+    if (pydb_state.evaluator == tid)
+        pydb_state.evaluator = 0;
     if (open) {
         __atomic_sub_fetch(&evaluators, 1, __ATOMIC_RELEASE);
         announce(&queue_news);
@@ -1282,11 +1372,15 @@ static void *run_evaluator(void *unused) {
 }
 
 /* Runs a function of the payload, by name, in a thread of its own: to interrupt what cannot hear. */
-static volatile uint32_t messengers;
+static volatile uint32_t messengers, messenger_generation;
 
 static void *run_messenger(void *name) {
+    if (!py.Py_IsInitialized()) {       /* the interpreter has ended, and the process lives on in C */
+        messengers = 0;
+        return NULL;
+    }
     int held = enter_python();
-    PyObject *function = payload ? py.PyDict_GetItemString(payload, name) : NULL;
+    PyObject *function = payload && messenger_generation == pydb_state.generation ? py.PyDict_GetItemString(payload, name) : NULL;
     PyObject *result = function ? py.PyObject_CallObject(function, NULL) : NULL;
     if (result)
         py.Py_DecRef(result);
@@ -1300,6 +1394,7 @@ static void *run_messenger(void *name) {
 static void send_messenger(const char *name) {
     if (__atomic_exchange_n(&messengers, 1, __ATOMIC_ACQ_REL))
         return;                 /* the one before still waits for the GIL */
+    messenger_generation = pydb_state.generation;
     if (start_thread(run_messenger, (void *)name))
         messengers = 0;
 }
@@ -1309,17 +1404,14 @@ static void send_messenger(const char *name) {
 /* The child of a fork is not debugged and has none of our descriptors or threads. The memory of the
  * session is left as it is: somebody may have been in the middle of it. */
 static void after_fork_in_child(void) {
-    if (in_read >= 0)
-        close(in_read);
-    if (out_write >= 0)
-        close(out_write);
-    if (pydb_state.in_write >= 0)
-        close(pydb_state.in_write);
-    if (pydb_state.out_read >= 0)
-        close(pydb_state.out_read);
-    if (keeper_bell >= 0)
-        close(keeper_bell);
-    in_read = out_write = keeper_bell = pydb_state.in_write = pydb_state.out_read = -1;
+    close_end(&in_read);
+    close_end(&out_write);
+    close_end(&bell_read);
+    close_end(&bell_write);
+    close_fd(&pydb_state.in_write);
+    close_fd(&pydb_state.out_read);
+    forked = 1;
+    bell_lock = 0;
     state_lock = queue_lock = write_lock = 0;
     session_open = waiting_evaluator = evaluators = messengers = 0;
     queue_head = queue_tail = NULL;
@@ -1353,7 +1445,7 @@ static void keep_channel(void) {
 /* Waits until the payload has undone everything, and helps an evaluator that is stuck. */
 static void await_undo(void) {
     int64_t start = now_ms(), next = start + HANGUP_MS;
-    while (evaluators && !finished) {
+    while (evaluators && !finished && py.Py_IsInitialized()) {
         uint32_t seen = queue_news;
         if (!evaluators || finished)
             break;
@@ -1370,7 +1462,7 @@ static void run_keeper(void) {
     close_session();
     await_undo();
     int64_t end = now_ms() + BYE_MS;        /* evaluators leave Python before we say good bye */
-    while (pydb_state.evaluator && !waiting_evaluator && evaluators && now_ms() < end) {
+    while (pydb_state.evaluator && !waiting_evaluator && evaluators && py.Py_IsInitialized() && now_ms() < end) {
         struct timespec t = {0, 200000};
         syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);
     }
@@ -1394,7 +1486,7 @@ EXPORT void *pydb_entry(const char *python, struct pydb_note *note, const char *
     pydb_state.keeper = syscall(SYS_gettid);
     pydb_state.generation++;
     pydb_state.has_gil = 0;
-    finished = 0;
+    finished = forked = 0;
     if ((!prepared && find_python(python)) || open_channel()) {
         pydb_state.error = prepared || py.None ? errno : ENOSYS;
         pydb_state.keeper = 0;

@@ -134,7 +134,8 @@ class Output:
         self.session = session
 
     def write(self, text):
-        self.session.send_text(hands.OUTPUT, text)
+        if hands.ident() not in self.session.orphans:
+            self.session.send_text(hands.OUTPUT, text)
         return len(text)
 
     def writelines(self, lines):
@@ -156,8 +157,10 @@ class Switch:
         self.__dict__.update(original=original, session=session)
 
     def is_ours(self):
-        session = self.session
-        return session is not None and (hands.ident() in session.evaluating or hands.ident() in session.orphans)
+        session, me = self.session, hands.ident()
+        if session is None or not (me in session.evaluating or me in session.orphans):
+            return False
+        return pythreadhacks.modules["posix"].getpid() == session.process       # not in the child of a fork
 
     def write(self, text):
         if self.is_ours():
@@ -169,6 +172,10 @@ class Switch:
     def writelines(self, lines):
         for line in lines:
             self.write(line)
+
+    def close(self):
+        if not self.is_ours() and self.original is not None:    # exit() closes sys.stdin
+            self.original.close()
 
     def flush(self):
         if not self.is_ours() and self.original is not None:
@@ -197,7 +204,7 @@ class Streams:
         self.depth += 1
         if self.depth > 1:
             return
-        for name in ("stdout", "stderr"):
+        for name in ("stdin", "stdout", "stderr"):
             original = getattr(sys, name, None)
             switch = Switch(original, self.session)
             setattr(sys, name, switch)
@@ -412,6 +419,8 @@ def define_pdb():
                 self.set_convenience_variable(frame, name, value)
 
         def set_convenience_variable(self, frame, name, value):
+            if not hasattr(pdb.Pdb, "set_convenience_variable"):
+                return
             self.touched[id(frame.f_globals)] = frame.f_globals
             pdb.Pdb.set_convenience_variable(self, frame, name, value)
 
@@ -507,13 +516,15 @@ def define_pdb():
             if tracee is None or not tracee.parked or hands.ident() != tracee.ident:
                 return self.error(STAND_ALONE % (tracee.number if tracee else 0))
             inner = Nested(self)
+            self.session.disarm(tracee)         # gives the thread its own tracer back
+            old = sys.gettrace()
             try:
                 sys.call_tracing(inner.run, (arg, self.curframe.f_globals, self.curframe.f_locals))
             except Exception as error:
                 self.error(self.format_error(type(error), error))
             finally:
-                sys.settrace(None)
-                self.session.tracer.arm(tracee.ident, self.session.event)
+                sys.settrace(old)
+                self.session.arm(tracee)
 
     for name, word in vars(AttachedPdb).items():
         if name.startswith("do_") and word.__doc__ and not hasattr(pdb.Pdb, name):
@@ -535,6 +546,14 @@ def define_pdb():
         message, error = AttachedPdb.message, AttachedPdb.error
         _save_initial_file_mtime = AttachedPdb._save_initial_file_mtime
         _validate_file_mtime = AttachedPdb._validate_file_mtime
+
+        def set_convenience_variable(self, frame, name, value):
+            self.outer.set_convenience_variable(frame, name, value)
+
+        def user_return(self, frame, value):
+            if not self._wait_for_mainpyfile:
+                self.message("--Return--")
+                self.interaction(frame, None)
 
         def set_trace(self, *arguments, **options):
             pass
@@ -572,6 +591,7 @@ class Session:
         self.output = Output(self)
         self.streams = Streams(self)
         self.tracer = pythreadhacks.new_tracer()
+        self.process = pythreadhacks.modules["posix"].getpid()
         self.pdb = None
         self.owner = None               # the evaluator that runs the loop: its ident
         self.over = False
@@ -1141,7 +1161,8 @@ class Session:
         return self.settle(tracee)
 
     def serve(self):
-        """The whole of an evaluator's life; whoever is the owner at the end undoes the session."""
+        """The whole of an evaluator's life; whoever is the owner at the end undoes the session. True if it
+        was this one."""
         me = hands.ident()
         pythreadhacks.ours.add(me)
         self.owner = me
@@ -1158,8 +1179,11 @@ class Session:
                     pass
         finally:
             pythreadhacks.ours.discard(me)
-            if self.owner == me:
+            owner = self.owner == me
+            if owner:
                 self.undo()
+            pythreadhacks.forget_dummy(me)
+        return owner
 
     def undo(self):
         """Gives back everything: from any thread, once."""
@@ -1181,9 +1205,10 @@ class Session:
             for tracee in list(self.numbers.values()):
                 tracee.go()
             self.evaluating.clear()
+            places = list(self.streams.places)
             while self.streams.depth > 0:
                 self.streams.leave()
-            for name, original, switch in self.streams.places:
+            for name, original, switch in places:
                 if isinstance(switch, Switch):
                     switch.__dict__["session"] = None
             if "linecache" in pythreadhacks.loaded:
@@ -1268,7 +1293,7 @@ def parse_options(data):
 def main(data):
     """Called by the library in the evaluator, with the GIL. Returns when the session is over."""
     session = CURRENT[0] = Session(parse_options(data))
-    session.serve()
+    return session.serve()
 
 
 def on_interrupt():
@@ -1290,6 +1315,7 @@ def on_interrupt():
             leave_behind(session, ident)
     finally:
         pythreadhacks.ours.discard(hands.ident())
+        pythreadhacks.forget_dummy(hands.ident())
 
 
 def leave_behind(session, ident):

@@ -50,7 +50,7 @@ LAZY = {
 # modes; C code of typing imports the real typing): used where the program has them, else not at all.
 SHARED_ONLY = {
     "asyncio", "concurrent", "logging", "multiprocessing", "random", "selectors", "signal", "socket", "subprocess",
-    "tempfile", "threading", "typing", "readline", "_pyrepl", "_pyrepl.utils", "_pyrepl.readline", "ssl",
+    "tempfile", "threading", "typing", "ssl",
 }
 
 
@@ -331,10 +331,16 @@ def find_extension(name):
     return None
 
 
+# Not even the program's own: pdb changes its settings.
+NEVER = {"readline", "_pyrepl", "_pyrepl.utils", "_pyrepl.readline"}
+
+
 def find_module(name):
     """The module that our private modules get for a name."""
     if name in loaded:
         return loaded[name]
+    if name in NEVER:
+        raise ImportError("pydbattach has no use for %r in the target" % name)
     if name not in PRIVATE and is_usable(modules.get(name)):
         return modules[name]
     if name in SHARED_ONLY:
@@ -412,8 +418,10 @@ class LineCache:
         found = None if filename.startswith("<") else hands.read_files([filename])[0]
         if found:
             text = decode_source(found[0])
+        elif filename.startswith("<"):
+            text = None
         else:
-            text = self.ask_loader(module_globals)
+            text = self.ask_loader(filename, module_globals)
         if text is None:
             entry = getattr(modules.get("linecache"), "cache", {}).get(filename)
             return list(entry[2]) if entry and len(entry) > 2 else []
@@ -422,11 +430,14 @@ class LineCache:
             lines[-1] += "\n"
         return lines
 
-    def ask_loader(self, module_globals):
+    def ask_loader(self, filename, module_globals):
+        """The source of the module's own file, as bytes: get_source() of most loaders imports tokenize."""
         get = (module_globals or {}).get
-        loader = get and (getattr(get("__spec__"), "loader", None) or get("__loader__"))
+        spec = get and get("__spec__")
+        if not get or filename not in (getattr(spec, "origin", None), get("__file__")):
+            return None
         try:
-            return loader.get_source(get("__spec__").name if get("__spec__") else get("__name__"))
+            return decode_source((getattr(spec, "loader", None) or get("__loader__")).get_data(filename))
         except Exception:
             return None
 
@@ -659,7 +670,7 @@ class MonitorTracer:
         self.ident = None
         self.handler = None
         self.breaks = None
-        self.codes = {}         # code objects with local events
+        self.codes = {}         # code objects with local events, by id: equal ones of two files differ
         self.step_callbacks = {
             events.PY_START: self.call, events.PY_RESUME: self.call, events.PY_THROW: self.call,
             events.LINE: self.line, events.JUMP: self.jump,
@@ -681,6 +692,7 @@ class MonitorTracer:
             if name is None:
                 self.monitoring.use_tool_id(tool, self.TOOL)
                 self.tool = tool
+                hands.at_fork(self.close)
                 return
         raise NoDebugger("all tool ids of sys.monitoring are in use by the program")
 
@@ -708,9 +720,9 @@ class MonitorTracer:
 
     def watch(self, code):
         """Line events for one code object, if the thread may stop there."""
-        if code in self.codes or (self.breaks is not None and not self.breaks(code)):
+        if id(code) in self.codes or (self.breaks is not None and not self.breaks(code)):
             return
-        self.codes[code] = True
+        self.codes[id(code)] = code
         events = self.monitoring.events
         self.monitoring.set_local_events(self.tool, code, self.locally if self.breaks is None else events.LINE | events.JUMP)
 
@@ -718,7 +730,7 @@ class MonitorTracer:
         if self.tool is None:
             return
         self.monitoring.set_events(self.tool, 0)
-        for code in self.codes:
+        for code in self.codes.values():
             self.monitoring.set_local_events(self.tool, code, 0)
         self.codes.clear()
 
@@ -726,16 +738,16 @@ class MonitorTracer:
         if self.tool is None:
             return
         self.disarm(None)
+        tool, self.tool = self.tool, None
         for event in self.step_callbacks:
-            self.monitoring.register_callback(self.tool, event, None)
-        self.monitoring.free_tool_id(self.tool)
-        self.tool = self.ident = None   # the handler stays: a thread may be on its way to it
+            self.monitoring.register_callback(tool, event, None)
+        self.monitoring.free_tool_id(tool)
+        self.ident = None       # the handler stays: a thread may be on its way to it
+        hands.at_fork(None)
 
     # Called in the thread by hands.gate(). The caller is the program's frame.
 
     def call(self, code, *rest):
-        if not hands.is_open():         # the child of a fork: nothing of the session is there
-            return self.close()
         answer = self.handler(sys._getframe(1), "call", None)
         if answer is not None and not isinstance(answer, BaseException):
             self.watch(code)
@@ -761,8 +773,6 @@ class MonitorTracer:
     # The same in any thread, while one of them runs to a breakpoint.
 
     def enter(self, code, *rest):
-        if not hands.is_open():
-            return self.close()
         self.watch(code)
         return self.monitoring.DISABLE
 
@@ -845,3 +855,10 @@ def save_locals(frame, values, before):
     gone = [name for name in before if name not in values]
     if changed or gone:
         hands.set_locals(frame, changed, gone)
+
+
+def forget_dummy(ident):
+    """The Thread object that threading made for a thread of ours, when something asked for the current one."""
+    active = getattr(modules.get("threading"), "_active", {})
+    if type(active.get(ident)).__name__ == "_DummyThread":
+        del active[ident]
