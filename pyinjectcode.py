@@ -920,7 +920,9 @@ class Session:
         return None
 
     def arm(self, tracee, breaks=None):
-        """Events of this thread, and of no other one; False if it is gone."""
+        """Events of this thread, and of no other one; False if it is gone, or the session is over."""
+        if self.over:
+            return False
         for other in self.numbers.values():
             if other is not tracee and other.armed:
                 self.disarm(other)
