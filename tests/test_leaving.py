@@ -418,3 +418,101 @@ def test_install_and_uninstall(victim, batch, tmp_path):
     target.assert_unharmed()
     subprocess.run(["make", "-C", support.TOP, "uninstall"] + where, check=True, stdout=subprocess.DEVNULL)
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+# --- found by attacking it
+
+
+CLOSER = """
+import os, socket, time
+
+def serve():
+    secret = 3010
+    while not os.access("go", os.F_OK):
+        time.sleep(0.01)
+    os.closerange(3, 256)
+    pairs = [socket.socketpair() for _ in range(60)]
+    while not os.access("stop", os.F_OK):
+        time.sleep(0.01)
+    for one, other in pairs:
+        one.sendall(b"ping")
+        assert other.recv(64) == b"ping"
+    print("whole", flush=True)
+
+print("ready", flush=True)
+serve()
+"""
+
+
+@both_ends
+def test_descriptors_that_the_program_reuses_are_its_own(python, victim, attach):
+    """os.closerange() closes ours, too; the numbers then belong to sockets of the program."""
+    target = victim(python, source=CLOSER)
+    session = attach(target.pid)
+    session.send("continue\n")
+    target.write("go", "")
+    assert support.wait_until(lambda: len(os.listdir("/proc/%d/fd" % target.pid)) > 100)
+    os.kill(session.processes()["pydbclient"], signal.SIGKILL)
+    target.write("stop", "")
+    assert target.finish() == 0
+    assert (target.stdout, target.stderr) == ("ready\nwhole\n", "")
+
+
+TRACED = """
+import os, sys, time
+
+def work():
+    secret = 3011
+    time.sleep(0.01)
+
+def once():
+    saved = sys.gettrace()
+    sys.settrace(None)
+    work()
+    sys.settrace(saved)
+    work()
+
+print("ready", flush=True)
+while not os.access("stop", os.F_OK):
+    once()
+print("trace", sys.gettrace(), flush=True)
+"""
+
+
+@both_ends
+def test_program_that_saves_and_restores_its_tracer(python, victim, attach):
+    target = victim(python, source=TRACED)
+    session = attach(target.pid)
+    session.cmd("break work")
+    for command in ("continue", "next", "next"):    # up to 3.11 settrace() takes the thread from us now and then
+        session.send(command + "\n")
+        time.sleep(0.2)
+    os.kill(session.processes()["pydbclient"], signal.SIGKILL)
+    assert support.wait_until(lambda: not target.differences()), target.differences()
+    target.write("stop", "")
+    assert target.finish() == 0
+    assert (target.stdout, target.stderr) == ("ready\ntrace None\n", "")
+
+
+ENDED = """
+import ctypes, os, time
+
+libc = ctypes.CDLL(None)
+libc.__cxa_atexit(ctypes.cast(libc.pause, ctypes.c_void_p), None, None)
+print("ready", flush=True)
+while not os.access("go", os.F_OK):
+    time.sleep(0.01)
+"""
+
+
+@both_ends
+def test_process_outlives_its_interpreter_while_attached(python, victim, attach):
+    """Nothing of ours may ask for the GIL of an interpreter that is gone."""
+    target = victim(python, source=ENDED)
+    session = attach(target.pid)
+    session.send("continue\n")
+    target.write("go", "")
+    assert support.wait_until(lambda: "34" == open("/proc/%d/syscall" % target.pid).read().split()[0])
+    os.kill(session.processes()["pydbclient"], signal.SIGKILL)
+    time.sleep(1.5)                     # what would go wrong does so within a second
+    assert target.process.poll() is None

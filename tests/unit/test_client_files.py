@@ -279,8 +279,8 @@ def test_sudo_pdbrc_that_leads_to_roots_file(target, client, alice, tmp_path):
     os.symlink(secret, os.path.join(alice.pw_dir, ".pdbrc"))
     program = client(target, "-c", "where", env=sudo(alice))
     assert not rc_of(target.begin())
+    assert program.process.stderr.readline() == b"pydbattach: ~/.pdbrc is ignored: it cannot be read\n"
     program.process.kill()
-    assert b"pydbattach: ~/.pdbrc is ignored: it cannot be read\n" in program.process.stderr.read()
 
 
 def test_sudo_of_a_user_without_an_entry(target, client, alice):
