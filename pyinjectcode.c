@@ -48,6 +48,7 @@
 
 #define CLIENT_MS 10000         /* a client that has not spoken by then will not come */
 #define HANGUP_MS 250           /* an evaluator that is still busy so long after the client has gone is interrupted */
+#define GIL_US 2000             /* so long the evaluator keeps the GIL while it compiles the payload */
 #define BYE_MS 1000             /* and so long the keeper waits for the GIL before it leaves the rest to a waiting evaluator */
 
 EXPORT struct pydb_state pydb_state = {.magic = PYDB_MAGIC, .build = PYDB_BUILD, .in_write = -1, .out_read = -1};
@@ -192,10 +193,14 @@ static void unlock(volatile uint32_t *word) {
         futex(word, FUTEX_WAKE, 1, NULL);
 }
 
-static int64_t now_ms(void) {
+static int64_t now_us(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+    return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
+}
+
+static int64_t now_ms(void) {
+    return now_us() / 1000;
 }
 
 /* Waits until *word differs from seen: 1, or 0 after ms milliseconds (-1: no limit). */
@@ -962,6 +967,21 @@ HAND(hand_read_files) {
     return list;
 }
 
+/* Lets whoever waits for the GIL have it now: it would ask only after a switch interval, and to let go and
+ * take again at once gives it to nobody. */
+static void breathe(void) {
+    struct timespec t = {0, 50000};
+    PyThreadState *thread = py.PyEval_SaveThread();
+    syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);
+    py.PyEval_RestoreThread(thread);
+}
+
+HAND(hand_breathe) {
+    PARSE("");
+    breathe();
+    return none();
+}
+
 /* done(): the payload has undone everything that it has changed. */
 HAND(hand_done) {
     PARSE("");
@@ -1203,7 +1223,7 @@ static struct PyMethodDef hands[] = {
     METHOD(send), METHOD(next_frame), METHOD(poke), METHOD(news), METHOD(wait), METHOD(wake),
     METHOD(is_open), METHOD(ident), METHOD(monotonic), METHOD(interrupt), METHOD(finish), METHOD(native_id),
     METHOD(cpu_time), METHOD(our_threads), METHOD(idents), METHOD(has_subinterpreters), METHOD(frame),
-    METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(trace), METHOD(spawn),
+    METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe), METHOD(trace), METHOD(spawn),
 };
 
 /* The kinds of frames, by the names of wire.h, so that the payload does not repeat them. */
@@ -1306,7 +1326,12 @@ static void send_error(const char *what) {
  * the payload are of one build. */
 static void serve_session(uint32_t generation) {
     PyObject *started = payload;
+    int64_t held_since = now_us();
     while (session_open) {
+        if (now_us() - held_since > GIL_US) {
+            breathe();
+            held_since = now_us();
+        }
         uint32_t seen = __atomic_load_n(&queue_news, __ATOMIC_ACQUIRE);
         struct frame *frame = pop_frame();
         if (!frame) {

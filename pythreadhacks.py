@@ -292,6 +292,8 @@ def load_module(name):
     if is_package:
         module.__path__ = []
     loaded[name] = module
+    if len(code.co_code) > 800:
+        hands.breathe()         # a big one
     try:
         exec(code, module.__dict__)
     except BaseException:
