@@ -3,6 +3,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -12,6 +13,12 @@ pytest.register_assert_rewrite("support")
 
 import pythons  # noqa: E402
 import support  # noqa: E402
+
+
+# A background job of a shell ignores SIGINT and SIGQUIT, nohup SIGHUP; what is started here would inherit that.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_configure(config):

@@ -39,7 +39,7 @@ def need(condition, reason):
         pytest.skip(reason)
 
 
-def wait_until(condition, seconds=5, pause=0.01):
+def wait_until(condition, seconds=30, pause=0.01):
     """The first true value of condition(), or its last value when the time is over."""
     end = time.monotonic() + seconds
     while True:
@@ -114,7 +114,7 @@ def is_alive(pid):
         return False
 
 
-def wait_blocked(pid, tid=None, seconds=10):
+def wait_blocked(pid, tid=None, seconds=40):
     """Wait until a thread (the first one) has been in the same system call for a while."""
     path = "/proc/%d/task/%d/" % (pid, tid or pid)
     seen = []
@@ -226,7 +226,7 @@ class Victim:
             return False
         return re.findall(r"^ready\b.*\n", self.stdout, re.M)
 
-    def wait_ready(self, seconds=30):
+    def wait_ready(self, seconds=60):
         said = wait_until(lambda: self.process.poll() is not None or self._said_ready(), seconds)
         if not said or said is True:
             raise AssertionError("the victim did not get ready: status %s, stderr:\n%s"
@@ -257,7 +257,7 @@ class Victim:
                 for field in Facts._fields
                 if field not in but and getattr(now, field) != getattr(self.before, field)]
 
-    def assert_unharmed(self, seconds=2, stdout=None, stderr="", but=()):
+    def assert_unharmed(self, seconds=5, stdout=None, stderr="", but=()):
         """The target runs on as before: same threads, descriptors, signals, output; now or within a second or two."""
         __tracebackhide__ = True
         wait_until(lambda: not self.differences(but), seconds)
@@ -266,14 +266,14 @@ class Victim:
         if not self.terminal and stdout is not False:
             assert self.stdout == (self.expected_stdout if stdout is None else stdout)
 
-    def end(self, number=signal.SIGINT, status=-signal.SIGINT, says="KeyboardInterrupt", seconds=10):
+    def end(self, number=signal.SIGINT, status=-signal.SIGINT, says="KeyboardInterrupt", seconds=40):
         """End it as its operator would, and see that it still obeys: exit status and last words."""
         __tracebackhide__ = True
         os.kill(self.pid, number)
         assert self.finish(seconds) == status
         assert says in self.stderr
 
-    def finish(self, seconds=10):
+    def finish(self, seconds=40):
         """Its exit status, once it has ended."""
         try:
             return self.process.wait(seconds)
@@ -310,7 +310,7 @@ def plain(text):
 class Attach:
     """pydbattach in a terminal of its own, as a person uses it."""
 
-    def __init__(self, *args, home, launcher=LAUNCHER, wait=True, seconds=20, columns=100, rows=40, **env):
+    def __init__(self, *args, home, launcher=LAUNCHER, wait=True, seconds=60, columns=100, rows=40, **env):
         self.child = pexpect.spawn(
             launcher, [str(arg) for arg in args], env=make_environment(home, **env), encoding="utf-8",
             codec_errors="replace", dimensions=(rows, columns), timeout=seconds, echo=True)
@@ -359,7 +359,7 @@ class Attach:
     def interrupt(self):
         self.child.send("\x03")
 
-    def finish(self, seconds=10):
+    def finish(self, seconds=40):
         """Its exit status, once it has ended; what it still has to say is on the screen then."""
         __tracebackhide__ = True
         self.expect(pexpect.EOF, seconds)
@@ -411,7 +411,7 @@ class _Log:
         pass
 
 
-def run_batch(*args, home, input=None, launcher=LAUNCHER, seconds=60, env=None, **more):
+def run_batch(*args, home, input=None, launcher=LAUNCHER, seconds=120, env=None, **more):
     """pydbattach without a terminal: -c, or a pipe."""
     more.setdefault("stdin", subprocess.DEVNULL if input is None else None)
     if input is not None:

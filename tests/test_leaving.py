@@ -42,7 +42,7 @@ def start(state, victim, python):
     return victim(python, "sleep", blocked=True) if state == "blocked" else victim(python, "workers")
 
 
-def assert_gone(target, seconds=2):
+def assert_gone(target, seconds=10):
     """Nothing of ours is left, and the program does what it did."""
     __tracebackhide__ = True
     target.assert_unharmed(seconds)
@@ -175,22 +175,30 @@ def test_hundred_attaches_grow_nothing(python, victim, batch):
 # --- what a detach must put back
 
 
-SPEED = """
-import os, sys, time
+INSTRUMENTS = """
+import os, sys, threading, time
 
 def work():
     total = 0
-    for number in range(300000):
+    for number in range(30000):
         total += number & 7
     return total
 
-def measure():
-    best = 1e9
-    for _ in range(15):
-        start = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - start)
-    return best
+def instruments():
+    found = [sys.gettrace(), sys.getprofile(), work.__code__.co_flags, sys.getswitchinterval()]
+    monitoring = getattr(sys, "monitoring", None)
+    if monitoring:
+        for tool in range(6):
+            found += [monitoring.get_tool(tool)]
+            if found[-1]:
+                found += [monitoring.get_events(tool), monitoring.get_local_events(tool, work.__code__)]
+    opcodes = getattr(work.__code__, "_co_code_adaptive", work.__code__.co_code)
+    found += [len([1 for code in opcodes[::2] if instrumented and code >= instrumented])]
+    return found
+
+import opcode
+instrumented = min([code for name, code in getattr(opcode, "_specialized_opmap", {}).items() if name.startswith("INSTRUMENTED")]
+                   + [code for name, code in opcode.opmap.items() if name.startswith("INSTRUMENTED")], default=0)
 
 def serve():
     secret = 3001
@@ -198,17 +206,20 @@ def serve():
         time.sleep(0.005)
     return secret
 
-before = measure()
+work()
+before = instruments()
 print("ready", flush=True)
 serve()
-after = measure()
-print("ratio", after / before, flush=True)
+work()
+after = instruments()
+print("same" if before == after else "before %s, after %s" % (before, after), flush=True)
 """
 
 
 @every_python
-def test_loop_is_as_fast_as_before(python, victim, attach):
-    target = victim(python, source=SPEED)
+def test_nothing_slows_a_function_down_that_had_a_breakpoint(python, victim, attach):
+    """No trace function, no tool, no event and no instrumented instruction is left; bench/ has the times."""
+    target = victim(python, source=INSTRUMENTS)
     session = attach(target.pid)
     session.cmd("break work")
     session.cmd("next")
@@ -217,8 +228,7 @@ def test_loop_is_as_fast_as_before(python, victim, attach):
     target.assert_unharmed()
     target.write("go", "")
     assert target.finish(30) == 0
-    ratio = float(re.search(r"ratio (\S+)", target.stdout).group(1))
-    assert ratio < 1.15, target.stdout
+    assert target.stdout == "ready\nsame\n"
 
 
 SETTINGS = """
@@ -323,7 +333,7 @@ def test_child_of_a_debugged_parent_is_not_debugged(python, victim, attach, batc
     session.cmd("next")
     target.write("go", "")
     session.send("continue\n")
-    assert support.wait_until(lambda: "child" in target.stdout, 5)
+    assert support.wait_until(lambda: "child" in target.stdout, 30)
     child = int(re.search(r"child (\d+)", target.stdout).group(1))
     support.wait_blocked(child)
     assert support.list_threads(child) == [child]

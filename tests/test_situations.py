@@ -268,7 +268,7 @@ GIL_IS_HELD = r"pydbattach: a thread of (\d+) holds the GIL and has not let go f
 def test_gil_held_is_said_and_ctrl_c_gives_up(python, name, argument, victim, attach):
     target = victim(python, name, args=[argument])
     session = attach(target.pid, wait=False)
-    session.expect(GIL_IS_HELD, 3)
+    session.expect(GIL_IS_HELD, 30)
     session.interrupt()
     assert session.finish() == 1
     assert session.screen.endswith("pydbattach: gave up; %d runs on\n" % target.pid)
@@ -288,7 +288,7 @@ def test_gil_held_is_said_and_ctrl_c_gives_up(python, name, argument, victim, at
 def test_gil_that_comes_late_brings_the_prompt(python, victim, attach):
     target = victim(python, "pydll_sleep", args=["4"])
     session = attach(target.pid, wait=False)
-    session.expect(GIL_IS_HELD, 3)
+    session.expect(GIL_IS_HELD, 30)
     session.greeting = session.prompt(10)
     assert "pydbattach: attached to %d" % target.pid in session.greeting
     session.quit()
@@ -302,7 +302,7 @@ def test_gil_given_up_then_attached_again(python, victim, attach):
     target = victim(python, "pydll_sleep", args=["9"])
     for _ in range(2):
         session = attach(target.pid, wait=False)
-        session.expect(GIL_IS_HELD, 3)
+        session.expect(GIL_IS_HELD, 30)
         session.interrupt()
         assert session.finish() == 1
     assert len(support.list_threads(target.pid)) <= len(target.before.threads) + 1

@@ -27,7 +27,7 @@ CLIENT = os.environ.get("PYDBCLIENT") or os.path.join(TOP, "build", "pydbclient"
 CLIENT_ASAN = os.environ.get("PYDBCLIENT_ASAN") or os.path.join(TOP, "build", "asan", "pydbclient")
 
 IDLE, LOADING, READY, OPEN, CLOSING, FAILED = range(6)
-WAIT = 10
+WAIT = 40
 
 
 class State(ctypes.Structure):

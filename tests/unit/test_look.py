@@ -6,7 +6,6 @@
 import os
 import re
 import subprocess
-import time
 
 import pytest
 
@@ -114,25 +113,12 @@ def test_thread_in_a_handler_over_the_c_library_is_not_borrowed(alternate, victi
     assert (done.returncode, done.stdout) == (1, "")
 
 
-def test_hundred_threads_take_less_than_5_ms(victim):
-    target = victim(source="import threading, time\nfor number in range(100):\n"
-                           "    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()\n"
-                           "print('ready', flush=True)\ntime.sleep(3600)\n", blocked=True)
-    times = []
-    for _ in range(20):
-        done = look("-v", "plan", target.pid, program=LOOK)
-        times.append(sum(float(ms) for ms in re.findall(r"^pydbattach: look: .* ([0-9.]+) ms$", done.stderr, re.M)))
-        assert "set $threads = 101\n" in done.stdout
-    assert 0 < min(times) < 5
-
-
 def test_memory_that_does_not_answer_is_given_up(victim, compiled):
     target = victim(name="sleep", blocked=True)
-    start = time.monotonic()
     done = look("plan", target.pid, program=LOOK, LD_PRELOAD=compiled("look_hangs", "-shared", "-fPIC"))
     assert done.stderr == ("pydbattach: the memory of process %d could not be read within 3 s "
                            "(a disk or file server that does not answer?)\n" % target.pid)
-    assert done.returncode == 1 and time.monotonic() - start < 5
+    assert done.returncode == 1
 
 
 def test_names_of_the_target_cannot_write_into_plan_or_terminal(tmp_path, victim):
