@@ -26,6 +26,8 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#include "layouts.h"
+
 #define READS_AT_MOST 200000    /* per target: some 0.2 s; a plain one needs about 1,000 */
 #define IMAGES_AT_MOST 4096
 #define SEGMENTS_AT_MOST 24
@@ -42,7 +44,11 @@ struct memory {
     int fd;                     /* /proc/PID/mem; it stays with the address space even if the process calls exec */
     const unsigned char *image;
     uint64_t size;
-    int reads;
+    int reads, reads_at_most;   /* 0: READS_AT_MOST */
+    int (*backend)(struct memory *memory, uint64_t address, void *to, size_t size);     /* instead of the process, if not NULL */
+    void *backend_data;
+    struct cache *cache;        /* cache.c */
+    int no_vectors;
 };
 
 struct mapping {
@@ -201,10 +207,13 @@ int is_in(const struct elf *elf, uint64_t address);
 
 /* layout.c */
 struct layout {
-    int version;                /* 0x030c */
-    uint32_t initialized, finalizing;   /* offsets in _PyRuntime */
+    int version, free_threaded; /* 0x030c */
+#define LAYOUT_FIELD(field) int32_t field;
+    EACH_FIELD(LAYOUT_FIELD)
+#undef LAYOUT_FIELD
 };
-int read_layout(struct memory *memory, uint64_t runtime, int version, struct layout *layout, int *free_threaded);
+int read_layout(struct memory *memory, uint64_t runtime, int version, struct layout *layout);
+uint32_t read_told_version(struct memory *memory, uint64_t runtime);
 #define FIRST_VERSION 0x0308
 #define LAST_VERSION 0x030f
 

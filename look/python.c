@@ -116,12 +116,11 @@ int find_python(struct target *target) {
 /* PyGILState_Ensure crashes before the interpreter is initialised and waits for ever once it ends. */
 int check_ready(struct target *target) {
     struct layout layout;
-    int free_threaded;
     uint32_t initialized;
     uint64_t finalizing;
-    if (read_layout(&target->memory, target->python.runtime, target->python.version, &layout, &free_threaded)
-        || read_memory(&target->memory, target->python.runtime + layout.initialized, &initialized, sizeof initialized)
-        || read_memory(&target->memory, target->python.runtime + layout.finalizing, &finalizing, sizeof finalizing))
+    if (read_layout(&target->memory, target->python.runtime, target->python.version, &layout)
+        || read_memory(&target->memory, target->python.runtime + layout.runtime_initialized, &initialized, sizeof initialized)
+        || read_memory(&target->memory, target->python.runtime + layout.runtime_finalizing, &finalizing, sizeof finalizing))
         return refuse(target, "cannot be read", "the memory of process %d cannot be read", target->pid);
     if (finalizing)
         return refuse(target, "ending", "process %d is ending: its Python interpreter is being finalized", target->pid);
@@ -143,7 +142,7 @@ static int check_libc(struct target *target) {
 }
 
 int check_version(struct target *target) {
-    int version = target->python.version, free_threaded;
+    int version = target->python.version;
     char brief[32];
     struct layout layout;
     if (version < FIRST_VERSION || version > LAST_VERSION) {
@@ -153,12 +152,12 @@ int check_version(struct target *target) {
         snprintf(brief, sizeof brief, "Python %d.%d", version >> 8, version & 0xff);
         return refuse(target, brief, "process %d runs %s, supported are 3.8 to 3.15", target->pid, brief);
     }
-    if (!target->python.runtime || read_layout(&target->memory, target->python.runtime, version, &layout, &free_threaded))
+    if (!target->python.runtime || read_layout(&target->memory, target->python.runtime, version, &layout))
         return refuse(target, "unknown layout", "process %d runs a Python %d.%d whose data cannot be read", target->pid,
                       version >> 8, version & 0xff);
     if (check_libc(target))
         return -1;
-    if (free_threaded) {
+    if (layout.free_threaded) {
         snprintf(brief, sizeof brief, "free-threaded Python %d.%d", version >> 8, version & 0xff);
         return refuse(target, brief, "process %d runs a %s; only builds with the GIL can be attached to", target->pid, brief);
     }

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ * dump.h - what the files of `pydblook dump` hand to each other: the stacks of a process.
+ *
+ *   cache.c       reading much memory with few calls
+ *   runtime.c     finds the interpreter, its interpreters and thread states, the GIL
+ *   objects.c     str, dict and attributes, as far as the names of threads need them
+ *   frames.c      the stack of one thread, and whether it is still that
+ *   codes.c       code objects; lines.c which line an instruction belongs to
+ *   kernel.c      what /proc says of each thread
+ *   source.c      source lines, through the target's root
+ *   dump.c        one process after another: `pydblook dump`
+ *   show_text.c, show_json.c   the two forms of the answer
+ *   output.c      a buffer for both: escapes, colours
+ *
+ * The order that makes a stack true: read the frames (frames.c), read what they point to (code objects,
+ * values), read the frames again and compare (frames_hold). A frame that stood through both readings has
+ * kept its code object and its variables alive, so what was read between is what they were.
+ */
+#ifndef DUMP_H
+#define DUMP_H
+
+#include <stdio.h>
+
+#include "look.h"
+
+#define INTERPRETERS_AT_MOST 1024
+#define FRAMES_AT_MOST 65536            /* of one thread */
+#define ALL_FRAMES_AT_MOST 400000       /* of one process */
+#define CODES_AT_MOST 65536
+#define TEXT_AT_MOST 4096               /* characters of a name that are read */
+#define DUMP_READS_AT_MOST 4000000
+#define FIRST_DUMPED 0x0306
+#define LAST_DUMPED 0x030f
+
+struct piece {
+    uint64_t address;
+    void *to;
+    size_t size;
+    int done;
+};
+
+/* A code object. Texts are UTF-8, never NULL but for qualified_name; they are freed by free_dump. */
+struct code {
+    uint64_t address, adaptive;         /* adaptive: where its instructions begin (3.11+) */
+    uint64_t file_object, name_object, lines_object;
+    char *file, *name, *qualified_name;
+    unsigned char *lines;               /* lnotab (to 3.9), linetable */
+    uint32_t lines_size;
+    int first_line, first_traceable;
+    int flags, arguments, keyword_only, local_count, locals_plus;
+    struct source *source;              /* source.c; NULL: not looked for yet */
+    struct code *next;                  /* in its bucket */
+};
+
+struct dump_frame {
+    uint64_t address;                   /* PyFrameObject (to 3.10), _PyInterpreterFrame */
+    uint64_t locals;                    /* address of its variables: locals, cells, free variables, stack */
+    uint64_t code_address, instruction_pointer, previous;       /* as read */
+    const struct code *code;
+    int instruction;                    /* offset in bytes of the running instruction; -1: not started */
+    int line;                           /* 0: it has none */
+    unsigned char owner, hidden;        /* hidden: a shim, or not yet begun; not to be shown */
+};
+
+enum dump_state {
+    STATE_UNKNOWN, HOLDS_GIL, COLLECTING, WAITS_FOR_GIL, FINALIZING, RUNNING, IDLE, STOPPED, ENDED,
+};
+extern const char *const state_names[];
+
+struct dump_thread {
+    /* the kernel's side: kernel.c */
+    pid_t tid, inner_tid;               /* inner_tid: in the target's own PID namespace */
+    char native_name[20], kernel_state;
+    unsigned long long start;           /* clock ticks, for the order */
+    double cpu_seconds, off_cpu_seconds;        /* < 0: not told */
+    long system_call;                   /* -1: none, -2: not told */
+    uint64_t argument;                  /* its first one */
+    /* Python's side */
+    uint64_t state_address;             /* PyThreadState, 0: none */
+    uint64_t ident;
+    int interpreter;                    /* index in dump->interpreters, -1: none */
+    char *name;                         /* of threading.Thread, NULL: none */
+    enum dump_state state;
+    int number, complete;
+    struct dump_frame *frames;          /* innermost first, hidden ones among them */
+    int frame_count;
+    /* what was read of the way to the innermost frame, to compare */
+    uint64_t top, cframe;
+    void *native;                       /* for --native */
+};
+
+struct interpreter {
+    uint64_t address, gil;              /* gil: struct _gil_runtime_state, 0: unknown */
+    int64_t id;
+    int is_main, gil_locked, collecting;
+    uint64_t gil_holder;
+};
+
+struct dump_options {
+    int json, locals, native, fold, colour, children, width;
+    const char *core, *core_executable;
+};
+
+struct dump {
+    struct target *target;
+    struct memory *memory;              /* &target->memory */
+    const struct dump_options *options;
+    struct layout layout;
+    char version[16];                   /* 3.12.1 */
+    uint64_t finalizing, main_ident;
+    struct interpreter interpreters[16];
+    int interpreter_count;
+    struct dump_thread *threads;        /* by number */
+    int thread_count, all_frames;
+    struct code **codes;                /* buckets */
+    int code_count;
+    uint64_t code_type;                 /* PyCode_Type, 0: not known yet */
+    int complete;
+};
+
+/* cache.c */
+int read_pieces(struct memory *memory, struct piece *pieces, int count);
+int read_cached(struct memory *memory, uint64_t address, void *to, size_t size);
+void prefetch(struct memory *memory, const uint64_t *addresses, int count);
+void forget_cached(struct memory *memory);
+void free_cache(struct memory *memory);
+
+/* runtime.c */
+int find_runtime(struct dump *dump);
+int read_interpreters(struct dump *dump);
+void read_gils(struct dump *dump);
+
+/* objects.c: all bounded, through read_cached. Texts are allocated, UTF-8, NULL if it is no str. */
+char *read_str(struct dump *dump, uint64_t address);
+int read_pointer(struct dump *dump, uint64_t address, uint64_t *value);
+uint64_t find_in_dict(struct dump *dump, uint64_t dict, const char *key);
+int each_in_dict(struct dump *dump, uint64_t dict, int (*visit)(void *data, uint64_t key, uint64_t value), void *data);
+uint64_t find_attribute(struct dump *dump, uint64_t object, const char *name);
+void read_thread_names(struct dump *dump);
+
+/* frames.c */
+int read_frames(struct dump *dump, struct dump_thread *thread);
+int frames_hold(struct dump *dump, struct dump_thread *thread, int times);
+
+/* codes.c */
+struct code *find_code(struct dump *dump, uint64_t address);
+int codes_hold(struct dump *dump);
+
+/* lines.c */
+int find_line(const struct dump *dump, const struct code *code, int instruction);
+
+#endif
