@@ -43,7 +43,7 @@ build/stamp: $(PROGRAMS) $(PAYLOAD) $(LOOK) $(LOAD) $(CLIENT) $(LIBRARY)
 	@touch $@
 
 build/pydblook: $(LOOK)
-	$(call compile,$(CFLAGS))
+	$(call compile,$(CFLAGS) -pthread)
 
 build/pydbload: $(LOAD)
 	$(call compile,$(CFLAGS))
@@ -56,7 +56,7 @@ build/pyinjectcode.so: $(LIBRARY)
 
 # The two programs that read what a hostile target may have written, with the sanitizers in them.
 build/asan/pydblook: $(LOOK)
-	$(call compile,$(SANITIZE))
+	$(call compile,$(SANITIZE) -pthread)
 
 build/asan/pydbclient: $(CLIENT)
 	$(call compile,$(SANITIZE),-lreadline)

@@ -14,6 +14,7 @@ version=0.1.0
 usage() {
     cat <<'END'
 usage: pydbattach.sh [-t THREAD] [-c COMMAND]... PID
+       pydbattach.sh --dump [--json] [--no-fold] [--all-children] PID...
 END
 }
 
@@ -29,6 +30,10 @@ Puts a Pdb prompt on a thread of a running Python process that was not prepared 
       --timeout SECONDS  with -c: leave when a command has not come back by then
   -n, --no-rc            do not read ~/.pdbrc
       --list             the Python processes here that can be attached to
+      --dump             every stack of these processes, read from outside: nothing runs in them, nothing stops
+      --json             with --dump: as JSON (doc/dump.schema.json)
+      --no-fold          with --dump: threads with the same stack one by one
+      --all-children     with --dump: the children of these processes, and theirs, as well
   -v, --verbose          show each step and its time
   -h, --help             this text
   -V, --version          the version
@@ -149,8 +154,22 @@ attach() {
     exec "$programs/pydbclient" ${verbose:+-v} --payload "$home" "$@" "$pid" "$state"
 }
 
+# Digits, as a person writes a process id.
+check_pid() {
+    case $1 in
+        *[!0-9]* | '' | 0* | ???????????*) die "not a process id: '$1'" 2 ;;
+    esac
+}
+
+# The words of --dump are options of pydblook already.
+dump() {
+    find_programs
+    # shellcheck disable=SC2086 # digits and blanks
+    exec "$programs/pydblook" ${verbose:+-v} --version "$version" "$@" dump $pids
+}
+
 main() {
-    verbose='' action=attach pid=''
+    verbose='' action=attach pid='' pids='' session='' dumping=''
     count=$#
     while [ "$count" -gt 0 ]; do
         argument=$1
@@ -159,6 +178,7 @@ main() {
         case $argument in
             -t | --thread | -c | --command | --timeout)
                 [ "$count" -gt 0 ] || usage_error
+                session=1
                 case $argument in
                     -t | --thread)
                         [ -n "$1" ] || die 'not a thread: '"''" 2
@@ -175,22 +195,25 @@ main() {
                 shift
                 count=$((count - 1))
                 ;;
-            -n | --no-rc) set -- "$@" -n ;;
+            -n | --no-rc) session=1; set -- "$@" -n ;;
+            --dump) action=dump ;;
+            --json | --no-fold | --all-children) dumping=1; set -- "$@" "$argument" ;;
             -v | --verbose) verbose=1 ;;
             -h | --help) help; exit 0 ;;
             -V | --version) printf 'pydbattach %s\n' "$version"; exit 0 ;;
             --list) action=list ;;
             -*) usage_error ;;
             *)
-                [ -z "$pid" ] || usage_error
-                case $argument in
-                    *[!0-9]* | '' | 0* | ???????????*) die "not a process id: '$argument'" 2 ;;
-                esac
-                pid=$argument
+                check_pid "$argument"
+                pid=$argument pids="$pids $argument"
                 ;;
         esac
     done
     [ "$action" = list ] || [ -n "$pid" ] || usage_error
+    case $action in
+        attach) if [ -n "$dumping" ] || [ "$pids" != " $pid" ]; then usage_error; fi ;;
+        dump) if [ -n "$session" ]; then usage_error; fi ;;
+    esac
     find_home
     [ "$(id -u)" -ne 0 ] || (check_home_is_safe) || exit 1
     if needs_build; then build; fi
@@ -198,6 +221,7 @@ main() {
         find_programs
         exec "$programs/pydblook" list
     fi
+    [ "$action" = attach ] || dump "$@"
     attach "$@"
 }
 

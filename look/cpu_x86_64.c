@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "calls_x86_64.h"
 #include "look.h"
 
 const int own_machine = EM_X86_64;
@@ -94,4 +95,9 @@ int find_signal_frame(const unsigned char *stack, size_t size, uint64_t base, si
         return 0;
     }
     return -1;
+}
+
+const char *call_name(long nr) {
+    static const char *const names[] = {CALL_NAMES};
+    return nr >= 0 && nr < (long)(sizeof names / sizeof *names) ? names[nr] : NULL;
 }

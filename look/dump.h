@@ -48,6 +48,7 @@ struct code {
     uint32_t lines_size;
     int first_line, first_traceable;
     int flags, arguments, keyword_only, local_count, locals_plus;
+    int stale;                          /* codes_hold: it is not what was read any more */
     struct source *source;              /* source.c; NULL: not looked for yet */
     struct code *next;                  /* in its bucket */
 };
@@ -57,6 +58,7 @@ struct dump_frame {
     uint64_t locals;                    /* address of its variables: locals, cells, free variables, stack */
     uint64_t code_address, instruction_pointer, previous;       /* as read */
     const struct code *code;
+    int32_t bytecode;                   /* free-threaded 3.14+: index of the thread's copy */
     int instruction;                    /* offset in bytes of the running instruction; -1: not started */
     int line;                           /* 0: it has none */
     unsigned char owner, hidden;        /* hidden: a shim, or not yet begun; not to be shown */
@@ -81,7 +83,7 @@ struct dump_thread {
     int interpreter;                    /* index in dump->interpreters, -1: none */
     char *name;                         /* of threading.Thread, NULL: none */
     enum dump_state state;
-    int number, complete;
+    int number, complete, is_main;
     struct dump_frame *frames;          /* innermost first, hidden ones among them */
     int frame_count;
     /* what was read of the way to the innermost frame, to compare */
@@ -97,7 +99,8 @@ struct interpreter {
 };
 
 struct dump_options {
-    int json, locals, native, fold, colour, children, width;
+    int json, locals, native, fold, colour, children;
+    const char *version;                /* of pydbattach */
     const char *core, *core_executable;
 };
 
@@ -106,15 +109,20 @@ struct dump {
     struct memory *memory;              /* &target->memory */
     const struct dump_options *options;
     struct layout layout;
-    char version[16];                   /* 3.12.1 */
+    char version[32];                   /* 3.12.1 */
+    char user[64], *command;            /* command: arguments, each with its zero */
+    size_t command_size;
+    long long time;
     uint64_t finalizing, main_ident;
-    struct interpreter interpreters[16];
+    struct interpreter *interpreters;
     int interpreter_count;
     struct dump_thread *threads;        /* by number */
     int thread_count, all_frames;
     struct code **codes;                /* buckets */
     int code_count;
     uint64_t code_type;                 /* PyCode_Type, 0: not known yet */
+    uint64_t str_type;
+    struct source *sources;
     int complete;
 };
 
@@ -125,13 +133,18 @@ void prefetch(struct memory *memory, const uint64_t *addresses, int count);
 void forget_cached(struct memory *memory);
 void free_cache(struct memory *memory);
 
+/* kernel.c */
+int read_kernel_threads(struct dump *dump);
+
 /* runtime.c */
-int find_runtime(struct dump *dump);
 int read_interpreters(struct dump *dump);
 void read_gils(struct dump *dump);
+int match_states(struct dump *dump);
+void tell_state(struct dump *dump, struct dump_thread *thread);
 
 /* objects.c: all bounded, through read_cached. Texts are allocated, UTF-8, NULL if it is no str. */
 char *read_str(struct dump *dump, uint64_t address);
+char *read_str_from(struct dump *dump, uint64_t address, const unsigned char *first, size_t got);
 int read_pointer(struct dump *dump, uint64_t address, uint64_t *value);
 uint64_t find_in_dict(struct dump *dump, uint64_t dict, const char *key);
 int each_in_dict(struct dump *dump, uint64_t dict, int (*visit)(void *data, uint64_t key, uint64_t value), void *data);
@@ -140,13 +153,37 @@ void read_thread_names(struct dump *dump);
 
 /* frames.c */
 int read_frames(struct dump *dump, struct dump_thread *thread);
-int frames_hold(struct dump *dump, struct dump_thread *thread, int times);
+int frames_hold(struct dump *dump, struct dump_thread *thread);
 
 /* codes.c */
 struct code *find_code(struct dump *dump, uint64_t address);
 int codes_hold(struct dump *dump);
+void free_codes(struct dump *dump);
 
 /* lines.c */
 int find_line(const struct dump *dump, const struct code *code, int instruction);
+
+/* source.c */
+char *find_source_line(struct dump *dump, struct dump_frame *frame, int *changed);
+void free_sources(struct dump *dump);
+
+/* output.c */
+void put(const char *text);
+void put_bytes(const char *bytes, size_t size);
+void put_char(char c);
+void putf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void put_safely(const char *text);
+void put_json(const char *text);
+size_t output_size(void);
+char *take_output(size_t from);
+int flush_output(int fd);
+
+/* show_text.c, show_json.c */
+void show_text(struct dump *dump, const char *error);
+void show_json(struct dump *dump, const char *error);
+
+/* dump.c */
+int print_dump(char **pids, int count, const struct dump_options *given);
+const char *say_call(long nr);
 
 #endif

@@ -12,7 +12,7 @@
  *   python.c  which interpreter is it, is it ready
  *   threads.c which thread may be borrowed
  *   places.c  where stub, note and library can go
- *   plan.c    `pydblook plan`       list.c  `pydblook list`
+ *   plan.c    `pydblook plan`       list.c  `pydblook list`       dump.c ...  `pydblook dump`, see dump.h
  *   cpu_x86_64.c  system call numbers, signal frames: the only file that knows the processor
  *
  * Functions return 0, or -1 with the reason in target->refusal where they judge the target.
@@ -249,6 +249,8 @@ int print_list(void);
 /* pydblook.c */
 int look_at_process(struct target *target, pid_t pid, pid_t self);
 int look_into_memory(struct target *target);
+extern int watch_ms;
+int complain(const struct target *target);
 int run_watched(int (*work)(struct target *target), struct target *target);
 
 /* cpu_x86_64.c */
@@ -256,6 +258,7 @@ extern const int own_machine;
 extern const unsigned char stub_head[8];
 extern const struct call calls[];
 extern const int call_count;
+const char *call_name(long nr);
 struct signal_frame {
     size_t at;                  /* offset of its word in the stack that was searched */
     uint64_t pc, mask;          /* where it was interrupted, and the signals blocked there */

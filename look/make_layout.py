@@ -54,7 +54,6 @@ field("gc_collecting", (7, 15, at("struct _gc_runtime_state", "collecting")), to
 field("gil_holder", (7, 15, at(G, "last_holder")))
 field("gil_locked", (7, 15, at(G, "locked")))
 field("gil_size", (7, 15, "sizeof(%s)" % G))
-field("thread_size", (6, 15, "sizeof(%s)" % T), told="thread_state.size")
 field("thread_next", (6, 15, at(T, "next")), told="thread_state.next")
 field("thread_interpreter", (6, 15, at(T, "interp")), told="thread_state.interp")
 field("thread_frame", (6, 10, at(T, "frame")), (13, 15, at(T, "current_frame")), told="thread_state.current_frame")

@@ -3,6 +3,7 @@
  *
  *   pydblook [-v] [--self PID] [--library FILE] plan PID    may it be attached to, and how (plan.c)
  *   pydblook [-v] list                                      the Python processes here (list.c)
+ *   pydblook [-v] [--json] [--no-fold] [--all-children] [--version V] dump PID...    all stacks (dump.c)
  *
  * -v tells the time of each step; --self names the launcher, which cannot be its own target;
  * --library is the pyinjectcode.so of this build, to know it again in the target.
@@ -21,10 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "look.h"
+#include "dump.h"
 
-#define WATCH_MS 3000
 #define KILL_MS 100
+
+int watch_ms = 3000;            /* for run_watched */
 
 static struct options options;
 static double last_time;
@@ -42,7 +44,7 @@ void tell_time(const char *step) {
     last_time = now;
 }
 
-static int complain(const struct target *target) {
+int complain(const struct target *target) {
     fflush(stdout);
     fputs("pydbattach: ", stderr);
     print_safely(stderr, target->refusal.line);
@@ -67,7 +69,7 @@ int run_watched(int (*work)(struct target *target), struct target *target) {
     if (!child)
         exit(work(target));
     struct pollfd end = {.fd = syscall(SYS_pidfd_open, child, 0), .events = POLLIN};
-    int ended = end.fd < 0 || poll(&end, 1, WATCH_MS) == 1;
+    int ended = end.fd < 0 || poll(&end, 1, watch_ms) == 1;
     if (!ended) {
         kill(child, SIGKILL);
         poll(&end, 1, KILL_MS);         /* it may live until the disk answers; we do not wait for that */
@@ -80,7 +82,7 @@ int run_watched(int (*work)(struct target *target), struct target *target) {
     if (ended)
         return refuse(target, "does not answer", "pydblook has crashed while it read the memory of process %d", target->pid);
     return refuse(target, "does not answer", "the memory of process %d could not be read within %d s "
-                  "(a disk or file server that does not answer?)", target->pid, WATCH_MS / 1000);
+                  "(a disk or file server that does not answer?)", target->pid, watch_ms / 1000);
 }
 
 /* The checks that need /proc only, most certain and most helpful answer first ... */
@@ -139,12 +141,17 @@ static int plan(const char *text) {
 
 static int usage(void) {
     fputs("usage: pydblook [-v] [--self PID] [--library FILE] plan PID\n"
-          "       pydblook [-v] list\n", stderr);
+          "       pydblook [-v] list\n"
+          "       pydblook [-v] [--json] [--no-fold] [--all-children] [--version V] dump PID...\n", stderr);
     return 2;
 }
 
 int main(int argc, char **argv) {
-    static const struct option names[] = {{"self", required_argument, NULL, 's'}, {"library", required_argument, NULL, 'l'}, {0}};
+    static const struct option names[] = {
+        {"self", required_argument, NULL, 's'}, {"library", required_argument, NULL, 'l'}, {"json", no_argument, NULL, 'j'},
+        {"no-fold", no_argument, NULL, 'f'}, {"all-children", no_argument, NULL, 'c'}, {"version", required_argument, NULL, 'V'},
+        {0}};
+    struct dump_options dump = {.fold = 1, .version = ""};
     int c;
     while ((c = getopt_long(argc, argv, "+v", names, NULL)) != -1) {
         if (c == 'v')
@@ -153,6 +160,14 @@ int main(int argc, char **argv) {
             options.self = atoi(optarg);
         else if (c == 'l')
             options.library = optarg;
+        else if (c == 'j')
+            dump.json = 1;
+        else if (c == 'f')
+            dump.fold = 0;
+        else if (c == 'c')
+            dump.children = 1;
+        else if (c == 'V')
+            dump.version = optarg;
         else
             return usage();
     }
@@ -160,5 +175,11 @@ int main(int argc, char **argv) {
         return plan(argv[optind + 1]);
     if (argc - optind == 1 && !strcmp(argv[optind], "list"))
         return print_list();
+    if (argc - optind >= 2 && !strcmp(argv[optind], "dump")) {
+        last_time = now_ms();
+        const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
+        dump.colour = isatty(1) && !(no_colour && no_colour[0]) && terminal && strcmp(terminal, "dumb");
+        return print_dump(argv + optind + 1, argc - optind - 1, &dump);
+    }
     return usage();
 }

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT
+ * dump.c - `pydblook dump PID...`: every stack of a process, from outside, whatever state it is in.
+ *
+ * /proc and process_vm_readv only: no stop, no code in the target. So unlike an attach it serves what is
+ * stopped, traced, frozen, starting or ending, and 3.6 and 3.7.
+ *
+ * Each process is read in a child (run_watched): memory may never answer. The child leaves its text in a
+ * memfd, and only what is whole is printed; so the document is valid, and a slow reader of it costs no deadline.
+ *
+ * Exit status: 0 all was read, 1 one of them could not be, or not to its end (a line on stderr says why).
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "dump.h"
+
+#define COMMAND_AT_MOST 65536
+#define RUNS_OF_CODES 3         /* stacks are read again if code objects have changed */
+#define DUMP_WATCH_MS 30000
+#define STRANGER 4              /* a child's status: it runs no Python, and nobody has asked for it */
+
+static const struct dump_options *options;
+static int result;              /* memfd: the child's text */
+static const char *separator = "";
+static int skip_strangers;      /* it is one of the children of a process that was asked for */
+
+const char *say_call(long nr) {
+    static char text[24];
+    const char *name = call_name(nr);
+    if (name)
+        return name;
+    snprintf(text, sizeof text, "system call %ld", nr);
+    return text;
+}
+
+/* ---- the facts ---- */
+
+static void read_command(struct dump *dump) {
+    struct passwd *who = getpwuid(dump->target->status.uid);
+    if (who)
+        snprintf(dump->user, sizeof dump->user, "%s", who->pw_name);
+    else
+        snprintf(dump->user, sizeof dump->user, "%u", dump->target->status.uid);
+    dump->command = calloc(1, COMMAND_AT_MOST);
+    ssize_t n = dump->command ? read_proc(dump->target, "cmdline", dump->command, COMMAND_AT_MOST) : 0;
+    dump->command_size = n > 0 ? n : 0;
+}
+
+static uint64_t read_int(struct dump *dump, uint64_t object) {
+    const struct layout *l = &dump->layout;
+    uint32_t digits[2] = {0};
+    uint64_t size;
+    if (!object || read_pointer(dump, object + l->long_size, &size))
+        return 0;
+    if (l->version >= 0x030c)
+        size >>= 3;
+    return size < 1 || size > 2 || read_cached(dump->memory, object + l->long_digits, digits, size * 4) ? 0
+           : (uint64_t)digits[1] << 30 | digits[0];
+}
+
+/* PY_VERSION_HEX: from Py_Version, _Py_DebugOffsets or sys.hexversion. */
+static uint32_t read_hex_version(struct dump *dump) {
+    struct target *target = dump->target;
+    uint64_t at = find_symbol((struct elf *)target->python.image, "Py_Version"), number, modules, sys, dict;
+    if (at && !read_memory(dump->memory, at, &number, sizeof number))
+        return number;
+    uint32_t told = target->python.version >= 0x030d ? read_told_version(dump->memory, target->python.runtime) : 0;
+    if (told || !dump->interpreter_count
+        || read_pointer(dump, dump->interpreters[0].address + dump->layout.interpreter_modules, &modules)
+        || !(sys = find_in_dict(dump, modules, "sys")) || read_pointer(dump, sys + dump->layout.module_dict, &dict))
+        return told;
+    return read_int(dump, find_in_dict(dump, dict, "hexversion"));
+}
+
+static void say_version(struct dump *dump) {
+    static const char *const levels[16] = {[0xa] = "a", [0xb] = "b", [0xc] = "rc"};
+    int version = dump->target->python.version;
+    uint32_t hex = read_hex_version(dump);
+    snprintf(dump->version, sizeof dump->version, "%d.%d", version >> 8, version & 0xff);
+    if ((int)(hex >> 16) != version)
+        return;
+    snprintf(dump->version, sizeof dump->version, "%d.%d.%d", version >> 8, version & 0xff, hex >> 8 & 0xff);
+    const char *level = levels[hex >> 4 & 15];
+    size_t n = strlen(dump->version);
+    if (level)
+        snprintf(dump->version + n, sizeof dump->version - n, "%s%d", level, hex & 15);
+}
+
+static int refuse_version(struct target *target, const char *why) {
+    char brief[32] = "unknown Python";
+    if (target->python.version)
+        snprintf(brief, sizeof brief, "Python %d.%d", target->python.version >> 8, target->python.version & 0xff);
+    return refuse(target, brief, "process %d runs %s%s%s", target->pid,
+                  target->python.version ? "" : "a Python of unknown version", target->python.version ? brief : "", why);
+}
+
+static int find_layout(struct dump *dump) {
+    struct target *target = dump->target;
+    int version = target->python.version;
+    if (version < FIRST_DUMPED || version > LAST_DUMPED)
+        return refuse_version(target, ", supported are 3.6 to 3.15");
+    if ((version > 0x0306 && !target->python.runtime)
+        || read_layout(dump->memory, target->python.runtime, version, &dump->layout))
+        return refuse_version(target, " whose data cannot be read");
+    return 0;
+}
+
+static int compare_numbers(const void *a, const void *b) {
+    const struct dump_thread *one = a, *two = b;
+    if (!one->state_address != !two->state_address)
+        return !one->state_address - !two->state_address;
+    if (one->is_main != two->is_main)
+        return two->is_main - one->is_main;
+    if (one->start != two->start)
+        return one->start < two->start ? -1 : 1;
+    return one->tid < two->tid ? -1 : one->tid > two->tid;
+}
+
+/* As the session numbers them: the main thread, then by start and id; behind them those without Python. */
+static void number_threads(struct dump *dump) {
+    for (int i = 0; i < dump->thread_count; i++) {
+        struct dump_thread *thread = &dump->threads[i];
+        thread->is_main = thread->state_address
+                          && (dump->main_ident ? thread->ident == dump->main_ident : thread->tid == dump->target->pid);
+    }
+    qsort(dump->threads, dump->thread_count, sizeof *dump->threads, compare_numbers);
+    for (int i = 0; i < dump->thread_count; i++)
+        dump->threads[i].number = i + 1;
+}
+
+static void drop_frames(struct dump *dump) {
+    for (int i = 0; i < dump->thread_count; i++) {
+        free(dump->threads[i].frames);
+        dump->threads[i].frames = NULL;
+        dump->threads[i].frame_count = 0;
+    }
+    dump->all_frames = 0;
+}
+
+/* The stacks; all again where a code object was freed and used anew meanwhile. */
+static void read_stacks(struct dump *dump) {
+    for (int run = 0; run < RUNS_OF_CODES; run++) {
+        if (run) {
+            drop_frames(dump);
+            free_codes(dump);
+        }
+        for (int i = 0; i < dump->thread_count; i++)
+            if (dump->threads[i].state_address && read_frames(dump, &dump->threads[i]))
+                dump->complete = 0;
+        if (!codes_hold(dump))
+            return;
+    }
+    for (int i = 0; i < dump->thread_count; i++) {      /* keep what is above the last stale one */
+        struct dump_thread *thread = &dump->threads[i];
+        int from = 0;
+        for (int k = 0; k < thread->frame_count; k++)
+            if (thread->frames[k].code && thread->frames[k].code->stale)
+                from = k + 1;
+        if (!from)
+            continue;
+        thread->frame_count -= from;
+        memmove(thread->frames, thread->frames + from, thread->frame_count * sizeof *thread->frames);
+        thread->complete = dump->complete = 0;
+    }
+}
+
+/* From a target whose /proc can be read and whose Python is known, to all stacks. */
+static int read_python(struct dump *dump) {
+    struct target *target = dump->target;
+    if (read_interpreters(dump))
+        return refuse(target, "cannot be read", "the interpreter of process %d cannot be read "
+                      "(is it starting or ending?)", target->pid);
+    say_version(dump);
+    if (match_states(dump))
+        dump->complete = 0;
+    read_gils(dump);
+    number_threads(dump);
+    for (int i = 0; i < dump->thread_count; i++)
+        tell_state(dump, &dump->threads[i]);
+    read_stacks(dump);
+    forget_cached(dump->memory);
+    read_thread_names(dump);
+    return 0;
+}
+
+static int read_all(struct dump *dump) {
+    struct target *target = dump->target;
+    read_command(dump);
+    if (read_maps(target) || check_machine(target) || find_python(target) || find_layout(dump))
+        return -1;
+    tell_time("python");
+    if (read_kernel_threads(dump))
+        return refuse_missing(target, target->pid);
+    tell_time("threads");
+    int failed = read_python(dump);
+    tell_time("stacks");
+    return failed;
+}
+
+static void free_dump(struct dump *dump) {
+    drop_frames(dump);
+    for (int i = 0; i < dump->thread_count; i++)
+        free(dump->threads[i].name);
+    free(dump->threads);
+    free(dump->interpreters);
+    free(dump->command);
+    free_codes(dump);
+    free_sources(dump);
+    free_cache(dump->memory);
+}
+
+/* ---- one process ---- */
+
+static void show(struct dump *dump) {
+    const char *error = dump->target->refusal.line[0] ? dump->target->refusal.line : NULL;
+    if (options->json)
+        show_json(dump, error);
+    else
+        show_text(dump, error);
+}
+
+/* What happened while we looked explains more than what we found. */
+static void check_gone(struct target *target, int read_some) {
+    if (!is_gone(target))
+        return;
+    if (read_some)
+        refuse(target, "gone", "process %d has ended while it was read", target->pid);
+    else
+        refuse_missing(target, target->pid);
+}
+
+/* Among the children of a process, those that run no Python are none of ours. */
+static int is_stranger(const struct target *target) {
+    static const char *const briefs[] = {"not Python", "gone", "zombie", "kernel thread"};
+    for (size_t i = 0; i < sizeof briefs / sizeof *briefs; i++)
+        if (!strcmp(target->refusal.brief, briefs[i]))
+            return 1;
+    return 0;
+}
+
+/* Runs in a child, see run_watched. */
+static int dump_in_child(struct target *target) {
+    struct dump dump = {.target = target, .memory = &target->memory, .options = options, .complete = 1};
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    dump.time = now.tv_sec;
+    target->memory.reads_at_most = DUMP_READS_AT_MOST;
+    read_all(&dump);
+    check_gone(target, dump.thread_count > 0);
+    int stranger = skip_strangers && is_stranger(target) && !dump.thread_count;
+    if (!stranger)
+        show(&dump);
+    free_dump(&dump);
+    if (stranger)
+        return STRANGER;
+    tell_time("text");
+    if (flush_output(result))
+        return 3;
+    if (target->refusal.line[0])
+        complain(target);
+    return target->refusal.line[0] ? 1 : 0;
+}
+
+
+/* From the memfd to the buffer; -1: the child has left nothing. */
+static int take_result(void) {
+    char text[65536];
+    off_t at = 0;
+    ssize_t n;
+    while ((n = pread(result, text, sizeof text, at)) > 0) {
+        put_bytes(text, n);
+        at += n;
+    }
+    return at ? 0 : -1;
+}
+
+static void show_refused(struct target *target) {
+    struct dump dump = {.target = target, .memory = &target->memory, .options = options};
+    if (target->status.tgid && strcmp(target->refusal.brief, "does not answer"))
+        read_command(&dump);    /* of its memory, too */
+    show(&dump);
+    free_dump(&dump);
+}
+
+static int dump_process(pid_t pid, int among_children) {
+    struct target target;
+    result = memfd_create("dump", MFD_CLOEXEC);
+    if (result < 0)
+        result = dup(1);
+    skip_strangers = among_children;
+    flush_output(1);            /* a child would have it, too */
+    int status = find_process(&target, pid, 0) || ask_permission(&target) ? -1 : run_watched(dump_in_child, &target);
+    int skipped = among_children && (status == STRANGER || (status < 0 && is_stranger(&target)));
+    size_t before = output_size();
+    put(separator);
+    if (skipped || (status >= 0 && take_result()))
+        free(take_output(before));
+    else
+        separator = options->json ? ",\n" : "\n";
+    if (status < 0 && !skipped) {
+        status = complain(&target);
+        show_refused(&target);
+    }
+    flush_output(1);
+    close(result);
+    close_target(&target);
+    return skipped ? 0 : status;
+}
+
+/* ---- several processes ---- */
+
+struct family {
+    pid_t pid, parent;
+    int taken;
+};
+
+static int read_family(struct family **all) {
+    struct target own = {.proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    DIR *proc = own.proc >= 0 ? fdopendir(dup(own.proc)) : NULL;
+    struct dirent *entry;
+    int count = 0, room = 0;
+    *all = NULL;
+    while (proc && (entry = readdir(proc))) {
+        char name[300], text[1024], *at;
+        struct family one = {.pid = atoi(entry->d_name)};
+        snprintf(name, sizeof name, "%s/stat", entry->d_name);
+        if (one.pid <= 0 || read_proc(&own, name, text, sizeof text) <= 0 || !(at = strrchr(text, ')'))
+            || sscanf(at, ") %*c %d", &one.parent) != 1)
+            continue;
+        if (count == room) {
+            struct family *more = realloc(*all, (room = room ? 2 * room : 256) * sizeof *more);
+            if (!more)
+                break;
+            *all = more;
+        }
+        (*all)[count++] = one;
+    }
+    if (proc)
+        closedir(proc);
+    if (own.proc >= 0)
+        close(own.proc);
+    return count;
+}
+
+/* Behind each of the pids its children and theirs, that are not there yet: wanted[from] is the first new one. */
+static int add_children(pid_t **wanted, int count) {
+    struct family *all;
+    int n = read_family(&all);
+    pid_t *more = realloc(*wanted, (count + n + 1) * sizeof *more);
+    if (more)
+        *wanted = more;
+    for (int i = 0; more && i < count; i++) {
+        for (int k = 0; k < n; k++) {
+            int known = all[k].parent != more[i];
+            for (int j = 0; !known && j < count; j++)
+                known = more[j] == all[k].pid;
+            if (!known)
+                more[count++] = all[k].pid;
+        }
+    }
+    free(all);
+    return count;
+}
+
+static int read_pid(const char *text, pid_t *pid) {
+    char *end;
+    long number = strtol(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end || number < 1 || number > INT32_MAX)
+        return -1;
+    *pid = number;
+    return 0;
+}
+
+int print_dump(char **pids, int count, const struct dump_options *given) {
+    int status = 0;
+    struct timespec now;
+    pid_t *wanted = calloc(count, sizeof *wanted);
+    for (int i = 0; i < count; i++) {
+        if (!wanted || read_pid(pids[i], &wanted[i])) {
+            fputs("pydbattach: not a process id: '", stderr);
+            print_safely(stderr, pids[i]);
+            fputs("'\n", stderr);
+            free(wanted);
+            return 2;
+        }
+    }
+    int all = given->children ? add_children(&wanted, count) : count;
+    options = given;
+    watch_ms = DUMP_WATCH_MS;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (options->json)
+        putf("{\"pydbattach\": \"%s\", \"time\": %lld.%03ld, \"processes\": [\n", options->version,
+             (long long)now.tv_sec, now.tv_nsec / 1000000);
+    for (int i = 0; i < all; i++)
+        if (dump_process(wanted[i], i >= count))
+            status = 1;
+    free(wanted);
+    if (options->json)
+        put("\n]}\n");
+    return flush_output(1) ? 1 : status;
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT
+ * frames.c - the stack of one thread, innermost frame first, and whether it is still that.
+ *
+ *   to 3.10     tstate->frame, PyFrameObject.f_back; each frame is an object of its own
+ *   3.11, 3.12  tstate->cframe->current_frame, _PyInterpreterFrame.previous; the frames of a thread lie one
+ *               behind the other in its data stack, those of generators in the generator
+ *   3.13+       tstate->current_frame; from 3.14 on pointers of frames carry tags in their lowest bits
+ *
+ * The running instruction is an index (to 3.10), or a pointer into the code object (3.11+; free-threaded 3.14+:
+ * into the thread's own copy of its bytecode).
+ *
+ * Not shown, as sys._current_frames() and faulthandler do not: shims between C and Python (owner C stack
+ * or interpreter, code None or of no function), and frames that have not got to their first instruction.
+ *
+ * A thread runs while we read. Each frame is read twice at least, and all must be the same but for the
+ * instruction of the innermost one: it is running, and every value is a true one. A very short loop may show
+ * us the same mixture twice, so what runs is compared more often. When it never stands still, the outer
+ * frames that did are kept and the thread is marked as incomplete.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "dump.h"
+
+#define TRIES 24
+#define TIMES_RUNNING 6         /* comparisons of a stack that moves */
+#define WINDOWS 64u             /* pages kept during one walk: a power of 2 */
+#define PAGES_AHEAD 16
+#define NEED_AT_MOST 256
+#define GAP 1024                /* frames so near to each other are compared in one piece */
+#define SPAN 16384
+
+enum {OWNED_BY_THREAD, OWNED_BY_GENERATOR, OWNED_BY_FRAME_OBJECT, OWNED_BY_C};
+
+/* Pages read in this walk: the frames of a thread lie side by side. */
+static struct {
+    uint64_t start[WINDOWS];
+    unsigned char bytes[WINDOWS][PAGE];
+    uint64_t last;
+    int ahead;
+} windows;
+
+static int need_of(const struct layout *l) {
+    static int32_t need;
+    static const struct layout *of;
+    if (of != l) {
+        int32_t ends[] = {l->frame_previous + 8, l->frame_code + 8, l->frame_instruction + 8, l->frame_owner + 1,
+                          l->frame_bytecode ? l->frame_bytecode + 4 : 0};
+        need = 0;
+        for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+            if (ends[i] > need)
+                need = ends[i];
+        of = l;
+    }
+    return need;
+}
+
+static uint64_t get_pointer(const unsigned char *bytes, int32_t at) {
+    uint64_t value;
+    memcpy(&value, bytes + at, sizeof value);
+    return value;
+}
+
+/* From 3.14 on the lowest bits of a _PyStackRef are tags. */
+static uint64_t without_tags(const struct layout *l, uint64_t value) {
+    return l->version >= 0x030e ? value & ~7ull : value;
+}
+
+/* Reads pages from `start` downwards, where the caller's frames are, more with each call. */
+static void read_windows(struct dump *dump, uint64_t start) {
+    struct piece pieces[PAGES_AHEAD];
+    int grows_down = dump->layout.version >= 0x030b && (start == windows.last - PAGE);
+    windows.ahead = !grows_down ? 1 : windows.ahead * 4 > PAGES_AHEAD ? PAGES_AHEAD : windows.ahead * 4;
+    int n = 0;
+    for (; n < windows.ahead; n++) {
+        unsigned at = start / PAGE % WINDOWS;
+        pieces[n] = (struct piece){start, windows.bytes[at], PAGE, 0};
+        windows.start[at] = 0;
+        windows.last = start;
+        start -= PAGE;
+    }
+    read_pieces(dump->memory, pieces, n);
+    for (int i = 0; i < n; i++)
+        if (pieces[i].done)
+            windows.start[pieces[i].address / PAGE % WINDOWS] = pieces[i].address;
+}
+
+static int read_frame_bytes(struct dump *dump, uint64_t address, unsigned char *to, size_t size) {
+    for (size_t done = 0; done < size;) {
+        uint64_t page = (address + done) & ~(PAGE - 1);
+        size_t at = address + done - page, piece = PAGE - at < size - done ? PAGE - at : size - done;
+        unsigned window = page / PAGE % WINDOWS;
+        if (!page)
+            return -1;
+        if (windows.start[window] != page)
+            read_windows(dump, page);
+        if (windows.start[window] != page)
+            return read_memory(dump->memory, address, to, size);
+        memcpy(to + done, windows.bytes[window] + at, piece);
+        done += piece;
+    }
+    return 0;
+}
+
+static void parse_frame(const struct layout *l, const unsigned char *bytes, struct dump_frame *frame) {
+    frame->previous = get_pointer(bytes, l->frame_previous);
+    frame->code_address = without_tags(l, get_pointer(bytes, l->frame_code));
+    frame->owner = l->frame_owner ? bytes[l->frame_owner] : OWNED_BY_THREAD;
+    if (l->version <= 0x030a) {
+        int32_t index;
+        memcpy(&index, bytes + l->frame_instruction, sizeof index);
+        frame->instruction_pointer = (int64_t)index;
+    } else {
+        frame->instruction_pointer = get_pointer(bytes, l->frame_instruction);
+    }
+    frame->bytecode = 0;
+    if (l->frame_bytecode)
+        memcpy(&frame->bytecode, bytes + l->frame_bytecode, 4);
+}
+
+/* Free-threaded 3.14+: where this thread's copy of the bytecode begins. _PyCodeArray: size, entries. */
+static uint64_t find_bytecode(struct dump *dump, const struct dump_frame *frame) {
+    uint64_t array, size, at;
+    const struct layout *l = &dump->layout;
+    if (!l->code_thread_local || frame->bytecode <= 0)
+        return frame->code->adaptive;
+    if (read_memory(dump->memory, frame->code_address + l->code_thread_local, &array, 8)
+        || read_memory(dump->memory, array, &size, 8) || (uint64_t)frame->bytecode >= size
+        || read_memory(dump->memory, array + 8 + 8ull * frame->bytecode, &at, 8))
+        return 0;
+    return at;
+}
+
+/* The code object, the instruction and the line. -1: this is no frame. */
+static int understand_frame(struct dump *dump, struct dump_frame *frame) {
+    const struct layout *l = &dump->layout;
+    frame->locals = frame->address + l->frame_locals;
+    frame->hidden = 0;
+    frame->line = 0;
+    frame->code = NULL;
+    if (frame->owner >= OWNED_BY_C && l->version >= 0x030c) {
+        frame->hidden = 1;
+        return 0;
+    }
+    if (!(frame->code = find_code(dump, frame->code_address)))
+        return -1;
+    if (l->version <= 0x030a) {
+        frame->instruction = (int)frame->instruction_pointer;
+        if (l->version == 0x030a && frame->instruction > 0)
+            frame->instruction *= 2;
+    } else {
+        uint64_t start = find_bytecode(dump, frame);
+        int64_t at = frame->instruction_pointer - start;
+        if (!start || at < -64 || at > INT32_MAX)
+            return -1;
+        frame->instruction = at;
+        frame->hidden = frame->owner != OWNED_BY_GENERATOR && at < 2 * frame->code->first_traceable;
+    }
+    frame->line = find_line(dump, frame->code, frame->instruction);
+    return 0;
+}
+
+static int read_top(struct dump *dump, struct dump_thread *thread) {
+    const struct layout *l = &dump->layout;
+    thread->cframe = 0;
+    if (!l->thread_cframe)
+        return read_memory(dump->memory, thread->state_address + l->thread_frame, &thread->top, 8);
+    if (read_memory(dump->memory, thread->state_address + l->thread_cframe, &thread->cframe, 8))
+        return -1;
+    thread->top = 0;
+    return thread->cframe ? read_memory(dump->memory, thread->cframe + l->cframe_frame, &thread->top, 8) : 0;
+}
+
+static int add_frame(struct dump *dump, struct dump_thread *thread, int *room) {
+    if (thread->frame_count >= FRAMES_AT_MOST || dump->all_frames + thread->frame_count >= ALL_FRAMES_AT_MOST)
+        return -1;
+    if (thread->frame_count == *room) {
+        int more = *room ? 2 * *room : 16;
+        struct dump_frame *frames = realloc(thread->frames, more * sizeof *frames);
+        if (!frames)
+            return -1;
+        thread->frames = frames;
+        *room = more;
+    }
+    memset(&thread->frames[thread->frame_count], 0, sizeof *thread->frames);
+    return 0;
+}
+
+/* One walk. -1: it did not come to its end in an orderly way. */
+static int walk(struct dump *dump, struct dump_thread *thread, int *room) {
+    unsigned char bytes[NEED_AT_MOST];
+    int need = need_of(&dump->layout), mark = 64;
+    memset(windows.start, 0, sizeof windows.start);
+    windows.last = windows.ahead = 0;
+    thread->frame_count = 0;
+    if (need > NEED_AT_MOST || read_top(dump, thread))
+        return -1;
+    uint64_t seen = 0;
+    for (uint64_t at = thread->top; at; thread->frame_count++) {
+        if (at % 8 || at == seen || add_frame(dump, thread, room) || read_frame_bytes(dump, at, bytes, need))
+            return -1;
+        struct dump_frame *frame = &thread->frames[thread->frame_count];
+        frame->address = at;
+        parse_frame(&dump->layout, bytes, frame);
+        if (understand_frame(dump, frame))
+            return -1;
+        if (thread->frame_count == mark)        /* a cycle comes by here again */
+            seen = at, mark *= 2;
+        at = frame->previous;
+    }
+    return 0;
+}
+
+/* The pieces that hold frames first ... of a thread; neighbours go into one. */
+static int gather(const struct dump_thread *thread, int first, int need, unsigned char *buffer, size_t room,
+                  struct piece *pieces, int pieces_at_most, int *piece_of, int *count) {
+    size_t used = 0;
+    int n = 0, i = first;
+    for (; i < thread->frame_count; i++) {
+        uint64_t low = thread->frames[i].address, high = low + need;
+        struct piece *last = n ? &pieces[n - 1] : NULL;
+        if (last && low < last->address && last->address - low < GAP && last->address + last->size - low <= SPAN
+            && used + (last->address - low) <= room) {
+            used += last->address - low;
+            last->size += last->address - low;
+            last->address = low;
+        } else {
+            if (n == pieces_at_most || used + need > room)
+                break;
+            pieces[n++] = (struct piece){low, NULL, high - low, 0};
+            used += need;
+        }
+        piece_of[i - first] = n - 1;
+    }
+    size_t at = 0;
+    for (int k = 0; k < n; k++) {
+        pieces[k].to = buffer + at;
+        at += pieces[k].size;
+    }
+    *count = n;
+    return i - first;
+}
+
+#define PIECES 128
+#define FRAMES_AT_ONCE 512
+
+/* Reads the frames again: the number of outer frames that are as they were. */
+static int count_equal(struct dump *dump, const struct dump_thread *thread) {
+    static unsigned char buffer[65536];
+    struct piece pieces[PIECES];
+    int piece_of[FRAMES_AT_ONCE], need = need_of(&dump->layout), equal = 0;
+    for (int first = 0; first < thread->frame_count;) {
+        struct dump_thread part = *thread;
+        if (part.frame_count - first > FRAMES_AT_ONCE)
+            part.frame_count = first + FRAMES_AT_ONCE;
+        int count, n = gather(&part, first, need, buffer, sizeof buffer, pieces, PIECES, piece_of, &count);
+        read_pieces(dump->memory, pieces, count);
+        for (int i = 0; i < n; i++) {
+            const struct dump_frame *old = &thread->frames[first + i];
+            const struct piece *piece = &pieces[piece_of[i]];
+            struct dump_frame now = {.address = old->address};
+            int same = 0;
+            if (piece->done) {
+                parse_frame(&dump->layout, (unsigned char *)piece->to + (old->address - piece->address), &now);
+                same = now.previous == old->previous && now.code_address == old->code_address && now.owner == old->owner
+                       && (now.instruction_pointer == old->instruction_pointer || first + i == 0);
+            }
+            equal = same ? equal + 1 : 0;
+        }
+        first += n;
+    }
+    return equal;
+}
+
+/* Compares so many times; *equal: how many outer frames stood every time. 0: all of it stands. */
+static int compare(struct dump *dump, struct dump_thread *thread, int times, int *equal) {
+    *equal = thread->frame_count;
+    for (int i = 0; i < times; i++) {
+        struct dump_thread now = *thread;
+        int n = count_equal(dump, thread);
+        if (n < *equal)
+            *equal = n;
+        if (read_top(dump, &now) || now.top != thread->top || now.cframe != thread->cframe) {
+            if (*equal == thread->frame_count && *equal)
+                --*equal;       /* it has returned, and who had called it may be at another line */
+            return -1;
+        }
+        if (*equal < thread->frame_count)
+            return -1;
+    }
+    return 0;
+}
+
+/* For those who have read what the frames point to: are they still there? */
+int frames_hold(struct dump *dump, struct dump_thread *thread) {
+    int equal;
+    return compare(dump, thread, thread->system_call >= 0 ? 1 : TIMES_RUNNING, &equal);
+}
+
+/* Keeps the outer frames that stood, if they are more than those of an earlier try. */
+static void remember(struct dump_thread *thread, int equal, struct dump_frame **best, int *count) {
+    if (equal <= *count)
+        return;
+    struct dump_frame *more = realloc(*best, equal * sizeof *more);
+    if (!more)
+        return;
+    memcpy(more, thread->frames + thread->frame_count - equal, equal * sizeof *more);
+    *best = more;
+    *count = equal;
+}
+
+/* The stack of a thread; -1: incomplete, what is left of it is true. */
+int read_frames(struct dump *dump, struct dump_thread *thread) {
+    struct dump_frame *best = NULL;
+    int room = 0, equal, best_count = 0, times = thread->system_call >= 0 ? 1 : TIMES_RUNNING;
+    thread->complete = 1;
+    for (int i = 0; i < TRIES; i++) {
+        if (walk(dump, thread, &room))
+            continue;
+        if (!compare(dump, thread, times, &equal)) {
+            free(best);
+            dump->all_frames += thread->frame_count;
+            return 0;
+        }
+        remember(thread, equal, &best, &best_count);
+    }
+    free(thread->frames);
+    thread->frames = best;
+    thread->frame_count = best_count;
+    thread->complete = 0;
+    dump->all_frames += thread->frame_count;
+    return -1;
+}
