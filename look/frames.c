@@ -22,7 +22,7 @@
 
 #include "dump.h"
 
-#define TRIES 24
+#define TRIES 100
 #define TIMES_RUNNING 6         /* comparisons of a stack that moves */
 #define WINDOWS 64u             /* pages kept during one walk: a power of 2 */
 #define PAGES_AHEAD 16
@@ -274,21 +274,20 @@ static int count_equal(struct dump *dump, const struct dump_thread *thread) {
 
 /* Compares so many times; *equal: how many outer frames stood every time. 0: all of it stands. */
 static int compare(struct dump *dump, struct dump_thread *thread, int times, int *equal) {
+    int returned = 0;
     *equal = thread->frame_count;
-    for (int i = 0; i < times; i++) {
+    for (int i = 0; i < times && *equal; i++) {
         struct dump_thread now = *thread;
         int n = count_equal(dump, thread);
         if (n < *equal)
             *equal = n;
-        if (read_top(dump, &now) || now.top != thread->top || now.cframe != thread->cframe) {
-            if (*equal == thread->frame_count && *equal)
-                --*equal;       /* it has returned, and who had called it may be at another line */
-            return -1;
-        }
-        if (*equal < thread->frame_count)
-            return -1;
+        returned |= read_top(dump, &now) || now.top != thread->top || now.cframe != thread->cframe;
     }
-    return 0;
+    if (*equal == thread->frame_count && !returned)
+        return 0;
+    if (*equal == thread->frame_count && *equal)
+        --*equal;               /* the innermost has returned, and its caller may be at another line */
+    return -1;
 }
 
 /* For those who have read what the frames point to: are they still there? */
