@@ -52,13 +52,15 @@ static size_t in_page(uint64_t address, size_t size) {
 
 static int read_lines(struct dump *dump, struct code *code, const unsigned char *first, size_t got) {
     const struct layout *l = &dump->layout;
-    if (got < (size_t)l->bytes_items)
+    uint64_t size;
+    if (got >= (size_t)l->bytes_items)
+        size = get_pointer(first, l->var_size);
+    else if (read_memory(dump->memory, code->lines_object + l->var_size, &size, sizeof size))
         return -1;
-    uint64_t size = get_pointer(first, l->var_size);
     if (size > LINES_AT_MOST || !(code->lines = malloc(size + 1)))
         return -1;
     code->lines_size = size;
-    if (size <= got - l->bytes_items)
+    if (size + l->bytes_items <= got)
         memcpy(code->lines, first + l->bytes_items, size);
     else if (read_memory(dump->memory, code->lines_object + l->bytes_items, code->lines, size))
         return -1;

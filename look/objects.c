@@ -63,20 +63,23 @@ static char *encode(const unsigned char *data, size_t length, int kind) {
     return fitting ? fitting : text;
 }
 
-/* The str at `address`, whose first `got` bytes have been read already. */
+/* The str at `address`, whose first `got` bytes have been read already: more may lie behind the end of a page. */
 char *read_str_from(struct dump *dump, uint64_t address, const unsigned char *first, size_t got) {
     const struct layout *l = &dump->layout;
+    unsigned char head[128];
     uint64_t length, data = address;
     uint32_t state;
-    if (got < (size_t)l->unicode_state + 4 || got < (size_t)l->unicode_length + 8)
-        return NULL;
+    if (got < (size_t)l->unicode_ascii_size) {
+        if (l->unicode_ascii_size > (int)sizeof head || read_memory(dump->memory, address, head, l->unicode_ascii_size))
+            return NULL;
+        first = head;
+        got = l->unicode_ascii_size;
+    }
     memcpy(&length, first + l->unicode_length, sizeof length);
     memcpy(&state, first + l->unicode_state, sizeof state);
     int kind = state >> l->unicode_kind_shift & 7, compact = state >> l->unicode_compact_shift & 1,
         ascii = state >> l->unicode_ascii_shift & 1;
-    if (kind != 1 && kind != 2 && kind != 4)
-        return NULL;
-    if (length > 1ull << 40)
+    if ((kind != 1 && kind != 2 && kind != 4) || length > 1ull << 40)
         return NULL;
     if (length > TEXT_AT_MOST)
         length = TEXT_AT_MOST;
@@ -85,10 +88,8 @@ char *read_str_from(struct dump *dump, uint64_t address, const unsigned char *fi
         data += at;
         if (at + length * kind <= got)
             return encode(first + at, length, kind);
-    } else if (got < (size_t)l->unicode_data + 8) {
+    } else if (read_memory(dump->memory, address + l->unicode_data, &data, sizeof data)) {
         return NULL;
-    } else {
-        memcpy(&data, first + l->unicode_data, sizeof data);
     }
     unsigned char *bytes = malloc(length * kind + 1);
     char *text = bytes && !read_memory(dump->memory, data, bytes, length * kind) ? encode(bytes, length, kind) : NULL;
@@ -115,8 +116,6 @@ char *read_str(struct dump *dump, uint64_t address) {
     size_t size = PAGE - address % PAGE;
     if (size > sizeof first)
         size = sizeof first;
-    if (size < (size_t)dump->layout.unicode_data + 8)
-        size = dump->layout.unicode_data + 8;
     if (!address || !is_str(dump, address) || read_cached(dump->memory, address, first, size))
         return NULL;
     return read_str_from(dump, address, first, size);
