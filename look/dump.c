@@ -181,6 +181,7 @@ static int read_python(struct dump *dump) {
     if (match_states(dump))
         dump->complete = 0;
     read_gils(dump);
+    settle_holders(dump);
     number_threads(dump);
     for (int i = 0; i < dump->thread_count; i++)
         tell_state(dump, &dump->threads[i]);

@@ -135,10 +135,12 @@ void free_cache(struct memory *memory);
 
 /* kernel.c */
 int read_kernel_threads(struct dump *dump);
+void read_call_again(struct dump *dump, struct dump_thread *thread);
 
 /* runtime.c */
 int read_interpreters(struct dump *dump);
 void read_gils(struct dump *dump);
+void settle_holders(struct dump *dump);
 int match_states(struct dump *dump);
 void tell_state(struct dump *dump, struct dump_thread *thread);
 

@@ -118,6 +118,16 @@ static void read_call_of(struct share *share, struct dump_thread *thread) {
         thread->argument = strtoull(at, NULL, 16);
 }
 
+/* The system call of one thread, now. */
+void read_call_again(struct dump *dump, struct dump_thread *thread) {
+    struct share share = {.dump = dump, .task = openat(dump->target->proc, "task", O_PATH | O_DIRECTORY | O_CLOEXEC)};
+    if (share.task < 0)
+        return;
+    thread->system_call = -2;
+    read_call_of(&share, thread);
+    close(share.task);
+}
+
 static double find_number(const char *text, const char *name) {
     const char *at = strstr(text, name);
     at = at ? strchr(at, ':') : NULL;

@@ -16,6 +16,7 @@
 
 #define STATES_AT_MOST THREADS_AT_MOST
 #define LIST_TRIES 5
+#define HOLDER_TRIES 5
 #define PTHREAD_SEARCHED 2304
 #define DATA_AT_MOST (64u << 20)
 
@@ -252,6 +253,34 @@ static int waits_for_gil(const struct dump *dump, const struct dump_thread *thre
     if (dump->layout.gil_size)
         return one->gil && thread->argument >= one->gil && thread->argument < one->gil + dump->layout.gil_size;
     return is_in(dump->target->python.image, thread->argument);
+}
+
+static struct dump_thread *find_holder(struct dump *dump, const struct interpreter *one) {
+    for (int i = 0; one->gil_locked == 1 && i < dump->thread_count; i++)
+        if (dump->threads[i].state_address && dump->threads[i].state_address == one->gil_holder)
+            return &dump->threads[i];
+    return NULL;
+}
+
+/* /proc was read some time before the GIL: the holder's system call is read again, until the GIL is with the
+ * same one before and after it. */
+void settle_holders(struct dump *dump) {
+    for (int i = 0; i < dump->interpreter_count; i++) {
+        struct interpreter *one = &dump->interpreters[i];
+        for (int try = 0; try < HOLDER_TRIES; try++) {
+            struct dump_thread *holder = find_holder(dump, one);
+            uint64_t before = one->gil_holder;
+            if (!holder)
+                break;
+            read_call_again(dump, holder);
+            read_gils(dump);
+            if (one->gil_holder != before || one->gil_locked != 1)
+                continue;
+            if (waits_for_gil(dump, holder, one))       /* it has got it, and is on its way out */
+                holder->system_call = -1;
+            break;
+        }
+    }
 }
 
 void tell_state(struct dump *dump, struct dump_thread *thread) {
