@@ -151,9 +151,12 @@ static void read_stacks(struct dump *dump) {
             drop_frames(dump);
             free_codes(dump);
         }
-        for (int i = 0; i < dump->thread_count; i++)
+        for (int i = 0; i < dump->thread_count; i++) {
+            if (i % AHEAD == 0)
+                read_ahead(dump, &dump->threads[i], dump->thread_count - i < AHEAD ? dump->thread_count - i : AHEAD);
             if (dump->threads[i].state_address && read_frames(dump, &dump->threads[i]))
                 dump->complete = 0;
+        }
         if (!codes_hold(dump))
             return;
     }

@@ -88,6 +88,7 @@ struct dump_thread {
     int frame_count;
     /* what was read of the way to the innermost frame, to compare */
     uint64_t top, cframe;
+    int is_ahead;                       /* read_ahead has read them */
     void *native;                       /* for --native */
 };
 
@@ -154,6 +155,8 @@ uint64_t find_attribute(struct dump *dump, uint64_t object, const char *name);
 void read_thread_names(struct dump *dump);
 
 /* frames.c */
+#define AHEAD 48                        /* threads at a time for read_ahead */
+void read_ahead(struct dump *dump, struct dump_thread *threads, int count);
 int read_frames(struct dump *dump, struct dump_thread *thread);
 int frames_hold(struct dump *dump, struct dump_thread *thread);
 

@@ -24,7 +24,8 @@
 
 #define TRIES 100
 #define TIMES_RUNNING 6         /* comparisons of a stack that moves */
-#define WINDOWS 64u             /* pages kept during one walk: a power of 2 */
+#define WINDOWS 256u            /* pages kept during one walk: a power of 2 */
+#define AHEAD_AT_MOST 64
 #define PAGES_AHEAD 16
 #define NEED_AT_MOST 256
 #define GAP 1024                /* frames so near to each other are compared in one piece */
@@ -171,6 +172,50 @@ static int read_top(struct dump *dump, struct dump_thread *thread) {
     return thread->cframe ? read_memory(dump->memory, thread->cframe + l->cframe_frame, &thread->top, 8) : 0;
 }
 
+/* For the first walks of many threads: where their stacks begin and the first page of each, in three calls. */
+void read_ahead(struct dump *dump, struct dump_thread *threads, int count) {
+    const struct layout *l = &dump->layout;
+    struct piece pieces[AHEAD_AT_MOST];
+    int owner[AHEAD_AT_MOST], n = 0, left = 0;
+    memset(windows.start, 0, sizeof windows.start);
+    for (int i = 0; i < count && n < AHEAD_AT_MOST; i++) {
+        struct dump_thread *thread = &threads[i];
+        if (!thread->state_address)
+            continue;
+        thread->cframe = thread->top = 0;
+        pieces[n] = l->thread_cframe ? (struct piece){thread->state_address + l->thread_cframe, &thread->cframe, 8, 0}
+                    : (struct piece){thread->state_address + l->thread_frame, &thread->top, 8, 0};
+        owner[n++] = i;
+    }
+    read_pieces(dump->memory, pieces, n);
+    for (int i = 0; i < n; i++) {
+        struct dump_thread *thread = &threads[owner[i]];
+        if (!pieces[i].done)
+            continue;
+        thread->is_ahead = 1;
+        if (thread->cframe) {
+            owner[left] = owner[i];
+            pieces[left++] = (struct piece){thread->cframe + l->cframe_frame, &thread->top, 8, 0};
+        }
+    }
+    read_pieces(dump->memory, pieces, left);
+    for (int i = 0; i < left; i++)
+        threads[owner[i]].is_ahead = pieces[i].done;
+    n = 0;
+    for (int i = 0; i < count && n < AHEAD_AT_MOST; i++) {
+        uint64_t page = threads[i].is_ahead ? threads[i].top & ~(PAGE - 1) : 0;
+        unsigned window = page / PAGE % WINDOWS;
+        if (!page || windows.start[window])
+            continue;
+        windows.start[window] = page;
+        pieces[n++] = (struct piece){page, windows.bytes[window], PAGE, 0};
+    }
+    read_pieces(dump->memory, pieces, n);
+    for (int i = 0; i < n; i++)
+        if (!pieces[i].done)
+            windows.start[pieces[i].address / PAGE % WINDOWS] = 0;
+}
+
 static int add_frame(struct dump *dump, struct dump_thread *thread, int *room) {
     if (thread->frame_count >= FRAMES_AT_MOST || dump->all_frames + thread->frame_count >= ALL_FRAMES_AT_MOST)
         return -1;
@@ -190,11 +235,16 @@ static int add_frame(struct dump *dump, struct dump_thread *thread, int *room) {
 static int walk(struct dump *dump, struct dump_thread *thread, int *room) {
     unsigned char bytes[NEED_AT_MOST];
     int need = need_of(&dump->layout), mark = 64;
-    memset(windows.start, 0, sizeof windows.start);
     windows.last = windows.ahead = 0;
     thread->frame_count = 0;
-    if (need > NEED_AT_MOST || read_top(dump, thread))
+    if (need > NEED_AT_MOST)
         return -1;
+    if (!thread->is_ahead) {
+        memset(windows.start, 0, sizeof windows.start);
+        if (read_top(dump, thread))
+            return -1;
+    }
+    thread->is_ahead = 0;
     uint64_t seen = 0;
     for (uint64_t at = thread->top; at; thread->frame_count++) {
         if (at % 8 || at == seen || add_frame(dump, thread, room) || read_frame_bytes(dump, at, bytes, need))
@@ -244,17 +294,33 @@ static int gather(const struct dump_thread *thread, int first, int need, unsigne
 #define PIECES 128
 #define FRAMES_AT_ONCE 512
 
-/* Reads the frames again: the number of outer frames that are as they were. */
-static int count_equal(struct dump *dump, const struct dump_thread *thread) {
+/* The pieces that tell where a stack begins. */
+static int gather_top(const struct dump *dump, const struct dump_thread *thread, uint64_t *now, struct piece *pieces) {
+    const struct layout *l = &dump->layout;
+    if (!l->thread_cframe) {
+        pieces[0] = (struct piece){thread->state_address + l->thread_frame, &now[0], 8, 0};
+        return 1;
+    }
+    pieces[0] = (struct piece){thread->state_address + l->thread_cframe, &now[1], 8, 0};
+    pieces[1] = (struct piece){thread->cframe + l->cframe_frame, &now[0], 8, 0};
+    return thread->cframe ? 2 : 1;
+}
+
+/* Reads the frames again, in one call for most stacks: the number of outer ones that are as they were. */
+static int count_equal(struct dump *dump, const struct dump_thread *thread, int *returned) {
     static unsigned char buffer[65536];
-    struct piece pieces[PIECES];
-    int piece_of[FRAMES_AT_ONCE], need = need_of(&dump->layout), equal = 0;
+    struct piece all[PIECES + 2], *pieces;
+    uint64_t now_top[2] = {0};
+    int piece_of[FRAMES_AT_ONCE], need = need_of(&dump->layout), equal = 0, tops = gather_top(dump, thread, now_top, all);
+    if (!thread->frame_count)
+        read_pieces(dump->memory, all, tops);
     for (int first = 0; first < thread->frame_count;) {
+        pieces = all + (first ? 0 : tops);
         struct dump_thread part = *thread;
         if (part.frame_count - first > FRAMES_AT_ONCE)
             part.frame_count = first + FRAMES_AT_ONCE;
         int count, n = gather(&part, first, need, buffer, sizeof buffer, pieces, PIECES, piece_of, &count);
-        read_pieces(dump->memory, pieces, count);
+        read_pieces(dump->memory, all, count + (first ? 0 : tops));
         for (int i = 0; i < n; i++) {
             const struct dump_frame *old = &thread->frames[first + i];
             const struct piece *piece = &pieces[piece_of[i]];
@@ -267,8 +333,12 @@ static int count_equal(struct dump *dump, const struct dump_thread *thread) {
             }
             equal = same ? equal + 1 : 0;
         }
+        if (!first)
+            *returned |= now_top[0] != thread->top || now_top[1] != thread->cframe;
         first += n;
     }
+    if (!thread->frame_count)
+        *returned |= now_top[0] != thread->top || now_top[1] != thread->cframe;
     return equal;
 }
 
@@ -276,12 +346,10 @@ static int count_equal(struct dump *dump, const struct dump_thread *thread) {
 static int compare(struct dump *dump, struct dump_thread *thread, int times, int *equal) {
     int returned = 0;
     *equal = thread->frame_count;
-    for (int i = 0; i < times && *equal; i++) {
-        struct dump_thread now = *thread;
-        int n = count_equal(dump, thread);
+    for (int i = 0; i < times && (i == 0 || *equal); i++) {
+        int n = count_equal(dump, thread, &returned);
         if (n < *equal)
             *equal = n;
-        returned |= read_top(dump, &now) || now.top != thread->top || now.cframe != thread->cframe;
     }
     if (*equal == thread->frame_count && !returned)
         return 0;
