@@ -22,7 +22,7 @@
 
 #include "dump.h"
 
-#define TRIES 100
+#define TRIES 300
 #define TIMES_RUNNING 6         /* comparisons of a stack that moves */
 #define WINDOWS 256u            /* pages kept during one walk: a power of 2 */
 #define AHEAD_AT_MOST 64
