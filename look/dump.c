@@ -293,6 +293,45 @@ static void show_refused(struct target *target) {
     free_dump(&dump);
 }
 
+/* The first thread of a process has ended, and with it its view of the memory; any other one has it still. */
+static int take_other_thread(struct target *target) {
+    struct dirent *entry;
+    int fd = openat(target->proc, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC), found = -1;
+    DIR *task = fd >= 0 ? fdopendir(fd) : NULL;
+    while (task && found < 0 && (entry = readdir(task))) {
+        char path[300];
+        struct target other = {.pid = atoi(entry->d_name)};
+        struct thread thread = {0};
+        snprintf(path, sizeof path, "/proc/%d", other.pid);
+        if (other.pid <= 0 || (other.proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+            continue;
+        if (read_status(&other, "status", &other.status) || other.status.tgid != target->pid
+            || read_stat(&other, "stat", &thread, NULL) || thread.state == 'Z' || thread.state == 'X') {
+            close(other.proc);
+            continue;
+        }
+        close(target->proc);
+        target->proc = other.proc;
+        target->status = other.status;
+        memset(&target->refusal, 0, sizeof target->refusal);
+        found = other.pid;
+    }
+    if (task)
+        closedir(task);
+    return found;
+}
+
+/* May it be read? As for an attach, but for what does not matter here. */
+static int find_target(struct target *target, pid_t pid) {
+    int reader = pid;
+    if (find_process(target, pid, 0)
+        && (strcmp(target->refusal.brief, "first thread has ended") || (reader = take_other_thread(target)) < 0))
+        return -1;
+    int failed = ask_permission(target);
+    target->memory.pid = reader;
+    return failed;
+}
+
 static int dump_process(pid_t pid, int among_children) {
     struct target target;
     result = memfd_create("dump", MFD_CLOEXEC);
@@ -300,7 +339,7 @@ static int dump_process(pid_t pid, int among_children) {
         result = dup(1);
     skip_strangers = among_children;
     flush_output(1);            /* a child would have it, too */
-    int status = find_process(&target, pid, 0) || ask_permission(&target) ? -1 : run_watched(dump_in_child, &target);
+    int status = find_target(&target, pid) ? -1 : run_watched(dump_in_child, &target);
     int skipped = among_children && (status == STRANGER || (status < 0 && is_stranger(&target)));
     size_t before = output_size();
     put(separator);

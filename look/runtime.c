@@ -205,7 +205,7 @@ static int take_state(struct matching *matching, uint64_t at, int interpreter, u
     struct dump_thread *thread = find_thread(matching, native);
     if (!thread && ident)
         thread = find_by_pthread(matching, ident);
-    if (!thread || (thread->state_address && dump->interpreters[thread->interpreter].is_main))
+    if (!thread || thread->kernel_state == 'Z' || thread->kernel_state == 'X' || (thread->state_address && dump->interpreters[thread->interpreter].is_main))
         return 0;               /* of a thread that has ended, or one of its several: the main interpreter's goes first */
     thread->state_address = at;
     thread->ident = ident;
