@@ -34,6 +34,7 @@ lock = threading.Lock()
 lock.acquire()
 for number in range(5):
     threading.Thread(target=work, name="pool-1_%d" % number, daemon=True).start()
+time.sleep(0.1)        # threads are numbered by their start in hundredths of a second, then by an id that starts anew at its maximum
 thread = threading.Thread(target=Shop().checkout, name="checkout", daemon=True)
 thread.start()
 """
@@ -79,10 +80,8 @@ def test_text_folds_threads_that_stand_at_the_same_place(python, victim, batch):
     done = batch("--dump", target.pid)
     assert (done.returncode, done.stderr) == (0, "")
     text = without_times(done.stdout)
-    native = support.list_threads(target.pid)
     call = re.search(r"idle in (\w+)", text).group(1)
-    shop, checkout, work, run = (
-        ("Shop.checkout", "checkout", "work", "Thread.run") if python.minor >= 11 else ("checkout", "checkout", "work", "run"))
+    shop, run = ("Shop.checkout", "Thread.run") if python.minor >= 11 else ("checkout", "run")
     head, main, pool, last = text.split("\n\n")
     version = re.fullmatch(
         r"process %d: %s victim.py\nuser root, Python (3\.%d\.\d+\w*) \((.*)\), 7 threads, NOW"
@@ -90,15 +89,16 @@ def test_text_folds_threads_that_stand_at_the_same_place(python, victim, batch):
     assert version and os.path.exists(python.outside(version.group(2))), head
     assert main.splitlines() == [
         'thread 1 "MainThread" (%d): idle in %s, CPU T' % (target.pid, call),
-        "    <module>, %s:%d" % ("victim.py" if python.minor < 9 else target.inside + "/victim.py", 19),
+        "    <module>, %s:%d" % ("victim.py" if python.minor < 9 else target.inside + "/victim.py", 20),
         "        time.sleep(3600)"]
-    wait = re.search(r"5 threads: pool-1_0 … _4 \(2-6\): idle in (\w+), CPU T together", pool.splitlines()[0])
+    wait = re.search(r"5 threads: pool-1_\d … _\d \(2-6\): idle in (\w+), CPU T together", pool.splitlines()[0])
     assert wait, pool
-    assert re.fullmatch(r"    work\(\), .*victim.py:5", pool.splitlines()[1]) and work == "work"
+    assert re.fullmatch(r"    work\(\), .*victim.py:5", pool.splitlines()[1])
     assert pool.splitlines()[2] == "        lock.acquire()"
     assert re.fullmatch(r"    %s\(\), .*/threading\.py:\d+" % re.escape(run), pool.splitlines()[3])
-    assert last.splitlines()[0] == 'thread 7 "checkout" (%d): idle in %s, CPU T' % (native[-1], wait.group(1))
-    assert re.fullmatch(r"    %s\(\), .*victim.py:9" % re.escape(shop), last.splitlines()[1]) and checkout
+    checkout = re.fullmatch(r'thread 7 "checkout" \((\d+)\): idle in %s, CPU T' % wait.group(1), last.splitlines()[0])
+    assert int(checkout.group(1)) in support.list_threads(target.pid)
+    assert re.fullmatch(r"    %s\(\), .*victim.py:9" % re.escape(shop), last.splitlines()[1])
     assert last.splitlines()[2] == "        with lock:"
     target.assert_unharmed()
 
@@ -106,8 +106,10 @@ def test_text_folds_threads_that_stand_at_the_same_place(python, victim, batch):
 def test_no_fold_shows_each_thread(victim, batch):
     target = wait_all_blocked(victim(source=POOL + SLEEP))
     done = batch("--dump", "--no-fold", target.pid)
-    assert re.findall(r'^thread (\d) "(.*?)"', done.stdout, re.M) == \
-        [("1", "MainThread")] + [(str(2 + n), "pool-1_%d" % n) for n in range(5)] + [("7", "checkout")]
+    shown = re.findall(r'^thread (\d) "(.*?)"', done.stdout, re.M)
+    assert [number for number, _ in shown] == list("1234567")
+    assert [shown[0][1]] + sorted(name for _, name in shown[1:6]) + [shown[6][1]] == \
+        ["MainThread"] + ["pool-1_%d" % n for n in range(5)] + ["checkout"]
     assert "threads:" not in done.stdout
 
 
