@@ -65,18 +65,23 @@ static uint64_t read_int(struct dump *dump, uint64_t object) {
            : (uint64_t)digits[1] << 30 | digits[0];
 }
 
+/* sys.hexversion of an interpreter. */
+uint32_t read_sys_version(struct dump *dump, uint64_t interpreter) {
+    uint64_t modules, sys, dict;
+    if (read_pointer(dump, interpreter + dump->layout.interpreter_modules, &modules)
+        || !(sys = find_in_dict(dump, modules, "sys")) || read_pointer(dump, sys + dump->layout.module_dict, &dict))
+        return 0;
+    return read_int(dump, find_in_dict(dump, dict, "hexversion"));
+}
+
 /* PY_VERSION_HEX: from Py_Version, _Py_DebugOffsets or sys.hexversion. */
 static uint32_t read_hex_version(struct dump *dump) {
     struct target *target = dump->target;
-    uint64_t at = find_symbol((struct elf *)target->python.image, "Py_Version"), number, modules, sys, dict;
+    uint64_t at = find_symbol((struct elf *)target->python.image, "Py_Version"), number;
     if (at && !read_memory(dump->memory, at, &number, sizeof number))
         return number;
     uint32_t told = target->python.version >= 0x030d ? read_told_version(dump->memory, target->python.runtime) : 0;
-    if (told || !dump->interpreter_count
-        || read_pointer(dump, dump->interpreters[0].address + dump->layout.interpreter_modules, &modules)
-        || !(sys = find_in_dict(dump, modules, "sys")) || read_pointer(dump, sys + dump->layout.module_dict, &dict))
-        return told;
-    return read_int(dump, find_in_dict(dump, dict, "hexversion"));
+    return told || !dump->interpreter_count ? told : read_sys_version(dump, dump->interpreters[0].address);
 }
 
 static void say_version(struct dump *dump) {
@@ -197,7 +202,9 @@ static int read_python(struct dump *dump) {
 static int read_all(struct dump *dump) {
     struct target *target = dump->target;
     read_command(dump);
-    if (read_maps(target) || check_machine(target) || find_python(target) || find_layout(dump))
+    if (read_maps(target) || check_machine(target)
+        || (find_python(target) && (strcmp(target->refusal.brief, "not Python") || search_python(dump)))
+        || find_layout(dump))
         return -1;
     tell_time("python");
     if (read_kernel_threads(dump))

@@ -2,7 +2,8 @@
  * dump.h - what the files of `pydblook dump` hand to each other: the stacks of a process.
  *
  *   cache.c       reading much memory with few calls
- *   runtime.c     finds the interpreter, its interpreters and thread states, the GIL
+ *   search.c      finds an interpreter without symbols
+ *   runtime.c     its interpreters and thread states, the GIL
  *   objects.c     str, dict and attributes, as far as the names of threads need them
  *   frames.c      the stack of one thread, and whether it is still that
  *   codes.c       code objects; lines.c which line an instruction belongs to
@@ -138,6 +139,11 @@ void free_cache(struct memory *memory);
 int read_kernel_threads(struct dump *dump);
 void read_call_again(struct dump *dump, struct dump_thread *thread);
 
+/* search.c */
+int is_interpreter(struct dump *dump, uint64_t address);
+int search_python(struct dump *dump);
+uint64_t search_interpreter(struct dump *dump);
+
 /* runtime.c */
 int read_interpreters(struct dump *dump);
 void read_gils(struct dump *dump);
@@ -190,5 +196,6 @@ void show_json(struct dump *dump, const char *error);
 /* dump.c */
 int print_dump(char **pids, int count, const struct dump_options *given);
 const char *say_call(long nr);
+uint32_t read_sys_version(struct dump *dump, uint64_t interpreter);
 
 #endif

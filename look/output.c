@@ -149,7 +149,8 @@ size_t output_size(void) {
 char *take_output(size_t from) {
     char *text = malloc(out.size - from + 1);
     if (text) {
-        memcpy(text, out.text + from, out.size - from);
+        if (out.size > from)
+            memcpy(text, out.text + from, out.size - from);
         text[out.size - from] = 0;
     }
     out.size = from;

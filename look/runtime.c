@@ -18,49 +18,12 @@
 #define LIST_TRIES 5
 #define HOLDER_TRIES 5
 #define PTHREAD_SEARCHED 2304
-#define DATA_AT_MOST (64u << 20)
 
 const char *const state_names[] = {
     [STATE_UNKNOWN] = "unknown", [HOLDS_GIL] = "holds the GIL", [COLLECTING] = "collecting garbage",
     [WAITS_FOR_GIL] = "waits for the GIL", [FINALIZING] = "finalizing", [RUNNING] = "running", [IDLE] = "idle",
     [STOPPED] = "stopped", [ENDED] = "ended",
 };
-
-/* ---- 3.6 ---- */
-
-/* Does a PyInterpreterState stand at `address`? */
-static int is_interpreter(struct dump *dump, uint64_t address) {
-    const struct layout *l = &dump->layout;
-    uint64_t state, back, modules, type, name;
-    char text[5];
-    return address && !(address & 7) && !read_cached(dump->memory, address + l->interpreter_threads, &state, 8)
-           && state && !(state & 7) && !read_cached(dump->memory, state + l->thread_interpreter, &back, 8) && back == address
-           && !read_cached(dump->memory, address + l->interpreter_modules, &modules, 8)
-           && !read_cached(dump->memory, modules + l->object_type, &type, 8)
-           && !read_cached(dump->memory, type + l->type_name, &name, 8)
-           && !read_cached(dump->memory, name, text, sizeof text) && !memcmp(text, "dict", 5);
-}
-
-/* Looks at every word of the interpreter's writable data. */
-static uint64_t search_interpreter(struct dump *dump) {
-    const struct elf *image = dump->target->python.image;
-    for (int i = 0; i < image->segment_count; i++) {
-        const Elf64_Phdr *p = &image->segments[i];
-        if (p->p_type != PT_LOAD || !(p->p_flags & PF_W) || p->p_memsz > DATA_AT_MOST)
-            continue;
-        for (uint64_t at = (p->p_vaddr + 7) & ~7ull, end = p->p_vaddr + p->p_memsz; at + 8 <= end; ) {
-            uint64_t words[512];
-            size_t size = end - at < sizeof words ? (end - at) & ~7ull : sizeof words;
-            if (read_memory(dump->memory, at, words, size))
-                break;
-            for (size_t k = 0; k < size / 8; k++)
-                if (words[k] > PAGE && words[k] < 1ull << 47 && !is_in(image, words[k]) && is_interpreter(dump, words[k]))
-                    return words[k];
-            at += size;
-        }
-    }
-    return 0;
-}
 
 /* ---- interpreters ---- */
 

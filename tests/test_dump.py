@@ -229,6 +229,62 @@ def test_one_thread_holds_the_gil_and_the_others_wait_for_it(python, victim, dum
     assert support.wait_until(look, 60)
 
 
+# --- threads and interpreters of other kinds
+
+
+@at_the_ends
+def test_thread_without_python_has_its_native_name_and_system_call(python, victim, batch, dump):
+    source = """
+import ctypes, time
+libc = ctypes.CDLL(None)
+thread = ctypes.c_ulong()
+assert libc.pthread_create(ctypes.byref(thread), None, libc.pause, None) == 0
+"""
+    target = wait_all_blocked(victim(python, source=source + SLEEP))
+    name = support.read_file("/proc/%d/comm" % target.pid).strip()
+    thread = dump(target.pid)[0]["threads"][1]
+    assert {key: thread[key] for key in ("number", "name", "native_name", "ident", "interpreter", "state", "system_call",
+                                         "frames")} == \
+        {"number": 2, "name": None, "native_name": name, "ident": None, "interpreter": None, "state": "idle",
+         "system_call": "pause", "frames": []}
+    assert 'thread 2 "%s" (%d), no Python: idle in pause, CPU ' % (name, thread["native_id"]) in batch("--dump", target.pid).stdout
+
+
+def test_interpreter_without_symbols_is_found(tmp_path, dump):
+    """Linked into a program, without its dynamic symbols, stripped."""
+    config = "/usr/lib/python3.11/config-3.11-x86_64-linux-gnu/libpython3.11.a"
+    support.need(os.path.exists(config), "no libpython3.11-dev (make deps)")
+    (tmp_path / "program.c").write_text(
+        '#include <Python.h>\nint main(void) {\nPy_Initialize();\nreturn PyRun_SimpleString("import threading, time\\n'
+        'def work(): time.sleep(3600)\\nthreading.Thread(target=work, name=\'inside\', daemon=True).start()\\n'
+        'print(\'ready\', flush=True)\\ntime.sleep(3600)\\n"); }\n')
+    program = support.compile_c(str(tmp_path / "program.c"), str(tmp_path / "program"), "-x", "none", "-no-pie", "-s",
+                                "-I/usr/include/python3.11", config, "-lm", "-lz", "-lexpat")
+    with subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
+        try:
+            assert running.stdout.readline() == b"ready\n"
+            process, = dump(running.pid)
+            assert process["python"]["library"] == program and process["python"]["version"].startswith("3.11.")
+            assert [thread["name"] for thread in process["threads"]] == ["MainThread", "inside"]
+            assert process["threads"][1]["frames"][0]["function"] == "work"
+        finally:
+            running.kill()
+
+
+@pytest.mark.parametrize("python", [pythons.ONE, pythons.KNOWN[6]], ids=str)
+def test_files_that_an_upgrade_has_deleted_are_not_needed(python, victim, dump, tmp_path):
+    real = os.path.realpath(python.outside(python.path))
+    copy = str(tmp_path / "renamed")
+    subprocess.run(["cp", real, copy], check=True)
+    home = subprocess.run([python.path, "-c", "import sys; print(sys.base_prefix)"], stdout=subprocess.PIPE, encoding="utf-8",
+                          check=True).stdout.strip()
+    target = wait_all_blocked(victim(python._replace(path=copy), source=POOL + SLEEP, env={"PYTHONHOME": home}))
+    os.unlink(copy)
+    process, = dump(target.pid)
+    assert process["complete"] and len(process["threads"]) == 7
+    assert process["executable"] == copy
+
+
 # --- several processes
 
 
