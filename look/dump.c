@@ -43,11 +43,14 @@ const char *say_call(long nr) {
 /* ---- the facts ---- */
 
 static void read_command(struct dump *dump) {
-    struct passwd *who = getpwuid(dump->target->status.uid);
-    if (who)
+    unsigned uid = dump->target->status.uid;
+    struct passwd *who = uid ? getpwuid(uid) : NULL;    /* costs a tenth of the whole */
+    if (!uid)
+        strcpy(dump->user, "root");
+    else if (who)
         snprintf(dump->user, sizeof dump->user, "%s", who->pw_name);
     else
-        snprintf(dump->user, sizeof dump->user, "%u", dump->target->status.uid);
+        snprintf(dump->user, sizeof dump->user, "%u", uid);
     dump->command = calloc(1, COMMAND_AT_MOST);
     ssize_t n = dump->command ? read_proc(dump->target, "cmdline", dump->command, COMMAND_AT_MOST) : 0;
     dump->command_size = n > 0 ? n : 0;
@@ -199,12 +202,19 @@ static int read_python(struct dump *dump) {
     return 0;
 }
 
+static int find_interpreter_of(struct dump *dump) {
+    struct target *target = dump->target;
+    if (!find_python(target))
+        return 0;
+    if (!strcmp(target->refusal.brief, "PyPy"))
+        return refuse(target, "PyPy", "process %d runs PyPy, supported is CPython 3.6 to 3.15", target->pid);
+    return strcmp(target->refusal.brief, "not Python") ? -1 : search_python(dump);
+}
+
 static int read_all(struct dump *dump) {
     struct target *target = dump->target;
     read_command(dump);
-    if (read_maps(target) || check_machine(target)
-        || (find_python(target) && (strcmp(target->refusal.brief, "not Python") || search_python(dump)))
-        || find_layout(dump))
+    if (read_maps(target) || check_machine(target) || find_interpreter_of(dump) || find_layout(dump))
         return -1;
     tell_time("python");
     if (read_kernel_threads(dump))

@@ -192,7 +192,7 @@ static void put_state(const struct dump_thread *thread) {
         colour(code);
     put(state_names[thread->state]);
     if (call)
-        putf(" in %s", call);
+        putf(thread->state == IDLE ? " in %s" : ", in %s", call);
     if (thread->kernel_state == 'D')
         put(" (uninterruptible)");
     if (code)

@@ -213,6 +213,22 @@ def test_other_threads_are_dumped_after_the_first_one_has_ended(victim, dump):
     assert [frame["function"] for frame in hanging["frames"]][0] == "hang"
 
 
+@pytest.mark.parametrize("python", OLD[1:] + pythons.ALL, ids=str)
+def test_interpreter_that_ends_says_so(python, victim, dump):
+    source = """
+import os, sys, time
+class Slow:
+    def __del__(self, write=os.write, sleep=time.sleep):
+        write(1, b"ready\\n")
+        sleep(3600)
+sys.slow = Slow()
+"""
+    target = victim(python, source=source, ready=False).wait_ready()
+    support.wait_blocked(target.pid)
+    thread, = dump(target.pid)[0]["threads"]
+    assert (thread["state"], [frame["function"] for frame in thread["frames"]]) == ("finalizing", ["__del__"])
+
+
 # --- who has the GIL
 
 
@@ -394,6 +410,15 @@ def test_version_that_is_not_known(refused):
         support.wait_blocked(python.pid)
         refused("process %d runs Python 2.7, supported are 3.6 to 3.15" % python.pid, python.pid)
         python.kill()
+
+
+def test_pypy(refused):
+    support.need(os.path.exists("/usr/bin/pypy3"), "no pypy3 (make deps)")
+    with subprocess.Popen(["/usr/bin/pypy3", "-c", "import time\n" + SLEEP], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE) as pypy:
+        assert pypy.stdout.readline() == b"ready\n"
+        refused("process %d runs PyPy, supported is CPython 3.6 to 3.15" % pypy.pid, pypy.pid)
+        pypy.kill()
 
 
 def test_zombie(refused):
