@@ -147,9 +147,24 @@ static void drop_frames(struct dump *dump) {
     for (int i = 0; i < dump->thread_count; i++) {
         free(dump->threads[i].frames);
         dump->threads[i].frames = NULL;
-        dump->threads[i].frame_count = 0;
+        dump->threads[i].frame_count = dump->threads[i].room = 0;
     }
     dump->all_frames = 0;
+}
+
+/* Some threads under one seal; what that does not cover one by one. */
+static void read_stacks_of(struct dump *dump, struct dump_thread *threads, int count) {
+    seal_gils(dump);
+    read_ahead(dump, threads, count);
+    for (int i = 0; i < count; i++)
+        if (threads[i].state_address)
+            walk_frames(dump, &threads[i]);
+    check_seals(dump);
+    for (int i = 0; i < count; i++)
+        threads[i].walked = threads[i].state_address && threads[i].walked && is_sealed(dump, &threads[i]);
+    for (int i = 0; i < count; i++)
+        if (threads[i].state_address && !threads[i].walked && read_frames(dump, &threads[i]))
+            dump->complete = 0;
 }
 
 /* The stacks; all again where a code object was freed and used anew meanwhile. */
@@ -159,12 +174,8 @@ static void read_stacks(struct dump *dump) {
             drop_frames(dump);
             free_codes(dump);
         }
-        for (int i = 0; i < dump->thread_count; i++) {
-            if (i % AHEAD == 0)
-                read_ahead(dump, &dump->threads[i], dump->thread_count - i < AHEAD ? dump->thread_count - i : AHEAD);
-            if (dump->threads[i].state_address && read_frames(dump, &dump->threads[i]))
-                dump->complete = 0;
-        }
+        for (int i = 0; i < dump->thread_count; i += AHEAD)
+            read_stacks_of(dump, &dump->threads[i], dump->thread_count - i < AHEAD ? dump->thread_count - i : AHEAD);
         if (!codes_hold(dump))
             return;
     }

@@ -90,7 +90,14 @@ struct dump_thread {
     /* what was read of the way to the innermost frame, to compare */
     uint64_t top, cframe;
     int is_ahead;                       /* read_ahead has read them */
+    int room, walked;                   /* of frames; walk_frames came to the end */
     void *native;                       /* for --native */
+};
+
+/* Who has had a GIL last, and how many have had it: see seals_hold in runtime.c. */
+struct seal {
+    uint64_t holder, holder_ident, switches;
+    int known, holds;
 };
 
 struct interpreter {
@@ -98,6 +105,7 @@ struct interpreter {
     int64_t id;
     int is_main, gil_locked, collecting;
     uint64_t gil_holder;
+    struct seal seal;
 };
 
 struct dump_options {
@@ -148,6 +156,9 @@ uint64_t search_interpreter(struct dump *dump);
 int read_interpreters(struct dump *dump);
 void read_gils(struct dump *dump);
 void settle_holders(struct dump *dump);
+void seal_gils(struct dump *dump);
+void check_seals(struct dump *dump);
+int is_sealed(const struct dump *dump, const struct dump_thread *thread);
 int match_states(struct dump *dump);
 void tell_state(struct dump *dump, struct dump_thread *thread);
 
@@ -163,6 +174,7 @@ void read_thread_names(struct dump *dump);
 /* frames.c */
 #define AHEAD 48                        /* threads at a time for read_ahead */
 void read_ahead(struct dump *dump, struct dump_thread *threads, int count);
+void walk_frames(struct dump *dump, struct dump_thread *thread);
 int read_frames(struct dump *dump, struct dump_thread *thread);
 int frames_hold(struct dump *dump, struct dump_thread *thread);
 

@@ -12,24 +12,29 @@
  * Not shown, as sys._current_frames() and faulthandler do not: shims between C and Python (owner C stack
  * or interpreter, code None or of no function), and frames that have not got to their first instruction.
  *
- * A thread runs while we read. Each frame is read twice at least, and all must be the same but for the
- * instruction of the innermost one: it is running, and every value is a true one. A very short loop may show
- * us the same mixture twice, so what runs is compared more often. When it never stands still, the outer
- * frames that did are kept and the thread is marked as incomplete.
+ * Threads run while we read. What was read under a seal of the GIL (runtime.c) was still. The stack of the
+ * GIL's holder, and all where there is no seal, are compared: each frame is read several times, and all must be
+ * the same but for the instruction of the innermost one: it is running, and every value is a true one. A mixture
+ * of two moments may come twice, but hardly a dozen times. When a stack never stands still, the outer frames
+ * that did are kept and the thread is marked as incomplete.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "dump.h"
 
-#define TRIES 300
-#define TIMES_RUNNING 6         /* comparisons of a stack that moves */
+#define TRIES 150
+#define SEALED_TRIES 20         /* before a stack that has a seal is compared */
+#define TIMES_RUNNING 12        /* comparisons of a stack that moves */
+#define PAUSE_AT_MOST 2048      /* rounds of nothing between them: a microsecond or two */
 #define WINDOWS 256u            /* pages kept during one walk: a power of 2 */
 #define AHEAD_AT_MOST 64
 #define PAGES_AHEAD 16
 #define NEED_AT_MOST 256
 #define GAP 1024                /* frames so near to each other are compared in one piece */
 #define SPAN 16384
+
+#define OF_GENERATORS (0x20 | 0x80 | 0x200)     /* CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR */
 
 enum {OWNED_BY_THREAD, OWNED_BY_GENERATOR, OWNED_BY_FRAME_OBJECT, OWNED_BY_C};
 
@@ -147,7 +152,7 @@ static int understand_frame(struct dump *dump, struct dump_frame *frame) {
         return -1;
     if (l->version <= 0x030a) {
         frame->instruction = (int)frame->instruction_pointer;
-        if (l->version == 0x030a && frame->instruction > 0)
+        if (l->version == 0x030a && frame->instruction > 0 && frame->instruction <= INT32_MAX / 2)
             frame->instruction *= 2;
     } else {
         uint64_t start = find_bytecode(dump, frame);
@@ -216,23 +221,23 @@ void read_ahead(struct dump *dump, struct dump_thread *threads, int count) {
             windows.start[pieces[i].address / PAGE % WINDOWS] = 0;
 }
 
-static int add_frame(struct dump *dump, struct dump_thread *thread, int *room) {
+static int add_frame(struct dump *dump, struct dump_thread *thread) {
     if (thread->frame_count >= FRAMES_AT_MOST || dump->all_frames + thread->frame_count >= ALL_FRAMES_AT_MOST)
         return -1;
-    if (thread->frame_count == *room) {
-        int more = *room ? 2 * *room : 16;
+    if (thread->frame_count == thread->room) {
+        int more = thread->room ? 2 * thread->room : 16;
         struct dump_frame *frames = realloc(thread->frames, more * sizeof *frames);
         if (!frames)
             return -1;
         thread->frames = frames;
-        *room = more;
+        thread->room = more;
     }
     memset(&thread->frames[thread->frame_count], 0, sizeof *thread->frames);
     return 0;
 }
 
 /* One walk. -1: it did not come to its end in an orderly way. */
-static int walk(struct dump *dump, struct dump_thread *thread, int *room) {
+static int walk(struct dump *dump, struct dump_thread *thread) {
     unsigned char bytes[NEED_AT_MOST];
     int need = need_of(&dump->layout), mark = 64;
     windows.last = windows.ahead = 0;
@@ -247,7 +252,7 @@ static int walk(struct dump *dump, struct dump_thread *thread, int *room) {
     thread->is_ahead = 0;
     uint64_t seen = 0;
     for (uint64_t at = thread->top; at; thread->frame_count++) {
-        if (at % 8 || at == seen || add_frame(dump, thread, room) || read_frame_bytes(dump, at, bytes, need))
+        if (at % 8 || at == seen || add_frame(dump, thread) || read_frame_bytes(dump, at, bytes, need))
             return -1;
         struct dump_frame *frame = &thread->frames[thread->frame_count];
         frame->address = at;
@@ -259,6 +264,13 @@ static int walk(struct dump *dump, struct dump_thread *thread, int *room) {
         at = frame->previous;
     }
     return 0;
+}
+
+/* A first walk, for whoever has a seal; room in the target's budget is taken up until read_frames. */
+void walk_frames(struct dump *dump, struct dump_thread *thread) {
+    thread->walked = !walk(dump, thread);
+    thread->complete = 1;
+    dump->all_frames += thread->frame_count;
 }
 
 /* The pieces that hold frames first ... of a thread; neighbours go into one. */
@@ -342,11 +354,21 @@ static int count_equal(struct dump *dump, const struct dump_thread *thread, int 
     return equal;
 }
 
+/* A loop of the target that is as long as our reading would show us the same mixture each time. */
+static void pause_a_little(void) {
+    static uint32_t random = 2463534242u;
+    random ^= random << 13, random ^= random >> 17, random ^= random << 5;
+    for (volatile unsigned i = random % PAUSE_AT_MOST; i; i--)
+        ;
+}
+
 /* Compares so many times; *equal: how many outer frames stood every time. 0: all of it stands. */
 static int compare(struct dump *dump, struct dump_thread *thread, int times, int *equal) {
     int returned = 0;
     *equal = thread->frame_count;
     for (int i = 0; i < times && (i == 0 || *equal); i++) {
+        if (times > 1)
+            pause_a_little();
         int n = count_equal(dump, thread, &returned);
         if (n < *equal)
             *equal = n;
@@ -364,6 +386,14 @@ int frames_hold(struct dump *dump, struct dump_thread *thread) {
     return compare(dump, thread, thread->system_call >= 0 ? 1 : TIMES_RUNNING, &equal);
 }
 
+/* A generator has a caller while it runs; that it has none was seen between two moments. */
+static int is_cut_off(const struct dump *dump, const struct dump_thread *thread) {
+    const struct dump_frame *last = thread->frame_count ? &thread->frames[thread->frame_count - 1] : NULL;
+    if (!last || !last->code)
+        return 0;
+    return dump->layout.frame_owner ? last->owner == OWNED_BY_GENERATOR : (last->code->flags & OF_GENERATORS) != 0;
+}
+
 /* Keeps the outer frames that stood, if they are more than those of an earlier try. */
 static void remember(struct dump_thread *thread, int equal, struct dump_frame **best, int *count) {
     if (equal <= *count)
@@ -376,15 +406,28 @@ static void remember(struct dump_thread *thread, int equal, struct dump_frame **
     *count = equal;
 }
 
+/* 0: what was read is true; -1: it moved, and *equal outer frames of it stood. */
+static int try_frames(struct dump *dump, struct dump_thread *thread, int turn, int *equal) {
+    const struct seal *seal = &dump->interpreters[thread->interpreter].seal;
+    *equal = 0;
+    seal_gils(dump);
+    int failed = walk(dump, thread);
+    check_seals(dump);
+    if (failed || is_sealed(dump, thread))
+        return failed;
+    if ((seal->known && !seal->holds && turn < SEALED_TRIES) || is_cut_off(dump, thread))
+        return -1;
+    return compare(dump, thread, TIMES_RUNNING, equal);
+}
+
 /* The stack of a thread; -1: incomplete, what is left of it is true. */
 int read_frames(struct dump *dump, struct dump_thread *thread) {
     struct dump_frame *best = NULL;
-    int room = 0, equal, best_count = 0, times = thread->system_call >= 0 ? 1 : TIMES_RUNNING;
+    int equal, best_count = 0;
+    dump->all_frames -= thread->frame_count;
     thread->complete = 1;
     for (int i = 0; i < TRIES; i++) {
-        if (walk(dump, thread, &room))
-            continue;
-        if (!compare(dump, thread, times, &equal)) {
+        if (!try_frames(dump, thread, i, &equal)) {
             free(best);
             dump->all_frames += thread->frame_count;
             return 0;
@@ -393,7 +436,7 @@ int read_frames(struct dump *dump, struct dump_thread *thread) {
     }
     free(thread->frames);
     thread->frames = best;
-    thread->frame_count = best_count;
+    thread->frame_count = thread->room = best_count;
     thread->complete = 0;
     dump->all_frames += thread->frame_count;
     return -1;

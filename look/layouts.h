@@ -18,6 +18,7 @@
     field(gc_collecting) \
     field(gil_holder) \
     field(gil_locked) \
+    field(gil_switches) \
     field(gil_size) \
     field(thread_next) \
     field(thread_interpreter) \
@@ -115,42 +116,42 @@
     {.version = 0x0307, .free_threaded = 0, .runtime_initialized = 0, .runtime_finalizing = 8, .runtime_interpreters = 24, \
         .runtime_main = 32, .runtime_gil = 1264, .runtime_collecting = 632, .interpreter_next = 0, .interpreter_id = 16, \
         .interpreter_threads = 8, .interpreter_modules = 40, .gc_collecting = 312, .gil_holder = 8, .gil_locked = 16, \
-        .gil_size = 208, .thread_next = 8, .thread_interpreter = 16, .thread_frame = 24, .thread_ident = 176, .frame_size = \
-        360, .frame_previous = 24, .frame_code = 32, .frame_instruction = 104, .frame_locals = 360, .code_size = 144, \
-        .code_arguments = 16, .code_keyword_only = 20, .code_local_count = 24, .code_flags = 32, .code_first_line = 36, \
-        .code_file = 96, .code_name = 104, .code_lines = 112, .code_bytes = 40, .code_variables = 64, .code_cells = 80, \
-        .code_free = 72, .object_type = 8, .object_size = 16, .var_size = 16, .var_items = 24, .type_size = 400, .type_name \
-        = 24, .type_flags = 168, .type_basic_size = 32, .type_item_size = 40, .type_dict_offset = 288, .type_base = 256, \
-        .type_dict = 264, .type_mro = 344, .type_cached_keys = 856, .dict_used = 16, .dict_keys = 32, .dict_values = 40, \
-        .values_items = 0, .keys_size = 8, .keys_entry_count = 32, .keys_indices = 40, .unicode_length = 16, .unicode_state \
-        = 32, .unicode_ascii_size = 48, .unicode_compact_size = 72, .unicode_data = 72, .unicode_kind_shift = 2, \
-        .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = 16, .long_digits = 24, \
-        .float_value = 16, .list_items = 24, .tuple_items = 24, .set_used = 24, .set_table = 40, .set_mask = 32, \
-        .module_dict = 16}, \
-    {.version = 0x0308, .free_threaded = 0, .runtime_initialized = 12, .runtime_finalizing = 16, .runtime_interpreters = \
-        32, .runtime_main = 40, .runtime_main_thread = 72, .runtime_gil = 1152, .runtime_collecting = 544, \
-        .interpreter_next = 0, .interpreter_id = 16, .interpreter_threads = 8, .interpreter_modules = 56, .gc_collecting = \
-        200, .gil_holder = 8, .gil_locked = 16, .gil_size = 208, .thread_next = 8, .thread_interpreter = 16, .thread_frame \
-        = 24, .thread_ident = 176, .frame_size = 360, .frame_previous = 24, .frame_code = 32, .frame_instruction = 104, \
-        .frame_locals = 360, .code_size = 176, .code_arguments = 16, .code_keyword_only = 24, .code_local_count = 28, \
-        .code_flags = 36, .code_first_line = 40, .code_file = 104, .code_name = 112, .code_lines = 120, .code_bytes = 48, \
-        .code_variables = 72, .code_cells = 88, .code_free = 80, .object_type = 8, .object_size = 16, .var_size = 16, \
-        .var_items = 24, .type_size = 416, .type_name = 24, .type_flags = 168, .type_basic_size = 32, .type_item_size = 40, \
-        .type_dict_offset = 288, .type_base = 256, .type_dict = 264, .type_mro = 344, .type_cached_keys = 872, .dict_used = \
+        .gil_switches = 24, .gil_size = 208, .thread_next = 8, .thread_interpreter = 16, .thread_frame = 24, .thread_ident \
+        = 176, .frame_size = 360, .frame_previous = 24, .frame_code = 32, .frame_instruction = 104, .frame_locals = 360, \
+        .code_size = 144, .code_arguments = 16, .code_keyword_only = 20, .code_local_count = 24, .code_flags = 32, \
+        .code_first_line = 36, .code_file = 96, .code_name = 104, .code_lines = 112, .code_bytes = 40, .code_variables = \
+        64, .code_cells = 80, .code_free = 72, .object_type = 8, .object_size = 16, .var_size = 16, .var_items = 24, \
+        .type_size = 400, .type_name = 24, .type_flags = 168, .type_basic_size = 32, .type_item_size = 40, \
+        .type_dict_offset = 288, .type_base = 256, .type_dict = 264, .type_mro = 344, .type_cached_keys = 856, .dict_used = \
         16, .dict_keys = 32, .dict_values = 40, .values_items = 0, .keys_size = 8, .keys_entry_count = 32, .keys_indices = \
         40, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 48, .unicode_compact_size = 72, .unicode_data \
         = 72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items = 32, .long_size \
         = 16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 24, .set_used = 24, .set_table = 40, \
         .set_mask = 32, .module_dict = 16}, \
+    {.version = 0x0308, .free_threaded = 0, .runtime_initialized = 12, .runtime_finalizing = 16, .runtime_interpreters = \
+        32, .runtime_main = 40, .runtime_main_thread = 72, .runtime_gil = 1152, .runtime_collecting = 544, \
+        .interpreter_next = 0, .interpreter_id = 16, .interpreter_threads = 8, .interpreter_modules = 56, .gc_collecting = \
+        200, .gil_holder = 8, .gil_locked = 16, .gil_switches = 24, .gil_size = 208, .thread_next = 8, .thread_interpreter \
+        = 16, .thread_frame = 24, .thread_ident = 176, .frame_size = 360, .frame_previous = 24, .frame_code = 32, \
+        .frame_instruction = 104, .frame_locals = 360, .code_size = 176, .code_arguments = 16, .code_keyword_only = 24, \
+        .code_local_count = 28, .code_flags = 36, .code_first_line = 40, .code_file = 104, .code_name = 112, .code_lines = \
+        120, .code_bytes = 48, .code_variables = 72, .code_cells = 88, .code_free = 80, .object_type = 8, .object_size = \
+        16, .var_size = 16, .var_items = 24, .type_size = 416, .type_name = 24, .type_flags = 168, .type_basic_size = 32, \
+        .type_item_size = 40, .type_dict_offset = 288, .type_base = 256, .type_dict = 264, .type_mro = 344, \
+        .type_cached_keys = 872, .dict_used = 16, .dict_keys = 32, .dict_values = 40, .values_items = 0, .keys_size = 8, \
+        .keys_entry_count = 32, .keys_indices = 40, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 48, \
+        .unicode_compact_size = 72, .unicode_data = 72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, \
+        .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = \
+        24, .tuple_items = 24, .set_used = 24, .set_table = 40, .set_mask = 32, .module_dict = 16}, \
     {.version = 0x0309, .free_threaded = 0, .runtime_initialized = 12, .runtime_finalizing = 16, .runtime_interpreters = \
         32, .runtime_main = 40, .runtime_main_thread = 72, .runtime_gil = 352, .interpreter_next = 0, .interpreter_id = 24, \
         .interpreter_threads = 8, .interpreter_modules = 856, .interpreter_gc = 616, .gc_collecting = 200, .gil_holder = 8, \
-        .gil_locked = 16, .gil_size = 208, .thread_next = 8, .thread_interpreter = 16, .thread_frame = 24, .thread_ident = \
-        176, .frame_size = 360, .frame_previous = 24, .frame_code = 32, .frame_instruction = 104, .frame_locals = 360, \
-        .code_size = 176, .code_arguments = 16, .code_keyword_only = 24, .code_local_count = 28, .code_flags = 36, \
-        .code_first_line = 40, .code_file = 104, .code_name = 112, .code_lines = 120, .code_bytes = 48, .code_variables = \
-        72, .code_cells = 88, .code_free = 80, .object_type = 8, .object_size = 16, .var_size = 16, .var_items = 24, \
-        .type_size = 408, .type_name = 24, .type_flags = 168, .type_basic_size = 32, .type_item_size = 40, \
+        .gil_locked = 16, .gil_switches = 24, .gil_size = 208, .thread_next = 8, .thread_interpreter = 16, .thread_frame = \
+        24, .thread_ident = 176, .frame_size = 360, .frame_previous = 24, .frame_code = 32, .frame_instruction = 104, \
+        .frame_locals = 360, .code_size = 176, .code_arguments = 16, .code_keyword_only = 24, .code_local_count = 28, \
+        .code_flags = 36, .code_first_line = 40, .code_file = 104, .code_name = 112, .code_lines = 120, .code_bytes = 48, \
+        .code_variables = 72, .code_cells = 88, .code_free = 80, .object_type = 8, .object_size = 16, .var_size = 16, \
+        .var_items = 24, .type_size = 408, .type_name = 24, .type_flags = 168, .type_basic_size = 32, .type_item_size = 40, \
         .type_dict_offset = 288, .type_base = 256, .type_dict = 264, .type_mro = 344, .type_cached_keys = 864, .dict_used = \
         16, .dict_keys = 32, .dict_values = 40, .values_items = 0, .keys_size = 8, .keys_entry_count = 32, .keys_indices = \
         40, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 48, .unicode_compact_size = 72, .unicode_data \
@@ -160,12 +161,12 @@
     {.version = 0x030a, .free_threaded = 0, .runtime_initialized = 12, .runtime_finalizing = 16, .runtime_interpreters = \
         32, .runtime_main = 40, .runtime_main_thread = 72, .runtime_gil = 352, .interpreter_next = 0, .interpreter_id = 24, \
         .interpreter_threads = 8, .interpreter_modules = 856, .interpreter_gc = 616, .gc_collecting = 200, .gil_holder = 8, \
-        .gil_locked = 16, .gil_size = 208, .thread_next = 8, .thread_interpreter = 16, .thread_frame = 24, .thread_ident = \
-        176, .frame_size = 352, .frame_previous = 24, .frame_code = 32, .frame_instruction = 96, .frame_locals = 352, \
-        .code_size = 176, .code_arguments = 16, .code_keyword_only = 24, .code_local_count = 28, .code_flags = 36, \
-        .code_first_line = 40, .code_file = 104, .code_name = 112, .code_lines = 120, .code_bytes = 48, .code_variables = \
-        72, .code_cells = 88, .code_free = 80, .object_type = 8, .object_size = 16, .var_size = 16, .var_items = 24, \
-        .type_size = 408, .type_name = 24, .type_flags = 168, .type_basic_size = 32, .type_item_size = 40, \
+        .gil_locked = 16, .gil_switches = 24, .gil_size = 208, .thread_next = 8, .thread_interpreter = 16, .thread_frame = \
+        24, .thread_ident = 176, .frame_size = 352, .frame_previous = 24, .frame_code = 32, .frame_instruction = 96, \
+        .frame_locals = 352, .code_size = 176, .code_arguments = 16, .code_keyword_only = 24, .code_local_count = 28, \
+        .code_flags = 36, .code_first_line = 40, .code_file = 104, .code_name = 112, .code_lines = 120, .code_bytes = 48, \
+        .code_variables = 72, .code_cells = 88, .code_free = 80, .object_type = 8, .object_size = 16, .var_size = 16, \
+        .var_items = 24, .type_size = 408, .type_name = 24, .type_flags = 168, .type_basic_size = 32, .type_item_size = 40, \
         .type_dict_offset = 288, .type_base = 256, .type_dict = 264, .type_mro = 344, .type_cached_keys = 872, .dict_used = \
         16, .dict_keys = 32, .dict_values = 40, .values_items = 0, .keys_size = 8, .keys_entry_count = 32, .keys_indices = \
         40, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 48, .unicode_compact_size = 72, .unicode_data \
@@ -175,78 +176,78 @@
     {.version = 0x030b, .free_threaded = 0, .runtime_initialized = 16, .runtime_finalizing = 24, .runtime_interpreters = \
         40, .runtime_main = 48, .runtime_main_thread = 80, .runtime_gil = 360, .interpreter_next = 0, .interpreter_id = 48, \
         .interpreter_threads = 16, .interpreter_modules = 888, .interpreter_gc = 648, .gc_collecting = 200, .gil_holder = \
-        8, .gil_locked = 16, .gil_size = 208, .thread_next = 8, .thread_interpreter = 16, .thread_cframe = 56, \
-        .cframe_frame = 8, .thread_ident = 152, .thread_native_id = 160, .frame_size = 72, .frame_previous = 48, \
-        .frame_code = 32, .frame_instruction = 56, .frame_locals = 72, .frame_owner = 69, .code_size = 184, .code_arguments \
-        = 56, .code_keyword_only = 64, .code_local_count = 80, .code_locals_plus = 76, .code_flags = 48, .code_first_line = \
-        72, .code_file = 112, .code_name = 120, .code_qualified_name = 128, .code_lines = 136, .code_adaptive = 184, \
-        .code_first_traceable = 168, .code_local_names = 96, .code_local_kinds = 104, .object_type = 8, .object_size = 16, \
-        .var_size = 16, .var_items = 24, .type_size = 408, .type_name = 24, .type_flags = 168, .type_basic_size = 32, \
-        .type_item_size = 40, .type_dict_offset = 288, .type_base = 256, .type_dict = 264, .type_mro = 344, \
-        .type_cached_keys = 872, .managed_dict = 24, .dict_used = 16, .dict_keys = 32, .dict_values = 40, .values_items = \
-        0, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, .keys_entry_count = 24, .keys_indices = 32, \
-        .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 48, .unicode_compact_size = 72, .unicode_data = \
-        72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = \
-        16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 24, .set_used = 24, .set_table = 40, \
-        .set_mask = 32, .module_dict = 16}, \
+        8, .gil_locked = 16, .gil_switches = 24, .gil_size = 208, .thread_next = 8, .thread_interpreter = 16, \
+        .thread_cframe = 56, .cframe_frame = 8, .thread_ident = 152, .thread_native_id = 160, .frame_size = 72, \
+        .frame_previous = 48, .frame_code = 32, .frame_instruction = 56, .frame_locals = 72, .frame_owner = 69, .code_size \
+        = 184, .code_arguments = 56, .code_keyword_only = 64, .code_local_count = 80, .code_locals_plus = 76, .code_flags = \
+        48, .code_first_line = 72, .code_file = 112, .code_name = 120, .code_qualified_name = 128, .code_lines = 136, \
+        .code_adaptive = 184, .code_first_traceable = 168, .code_local_names = 96, .code_local_kinds = 104, .object_type = \
+        8, .object_size = 16, .var_size = 16, .var_items = 24, .type_size = 408, .type_name = 24, .type_flags = 168, \
+        .type_basic_size = 32, .type_item_size = 40, .type_dict_offset = 288, .type_base = 256, .type_dict = 264, .type_mro \
+        = 344, .type_cached_keys = 872, .managed_dict = 24, .dict_used = 16, .dict_keys = 32, .dict_values = 40, \
+        .values_items = 0, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, .keys_entry_count = 24, \
+        .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 48, .unicode_compact_size = \
+        72, .unicode_data = 72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items \
+        = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 24, .set_used = 24, \
+        .set_table = 40, .set_mask = 32, .module_dict = 16}, \
     {.version = 0x030c, .free_threaded = 0, .runtime_initialized = 16, .runtime_finalizing = 24, .runtime_interpreters = \
         40, .runtime_main = 48, .runtime_main_thread = 64, .interpreter_next = 0, .interpreter_id = 8, .interpreter_threads \
         = 72, .interpreter_modules = 944, .interpreter_gil = 384, .interpreter_gc = 112, .gc_collecting = 200, .gil_holder \
-        = 8, .gil_locked = 16, .gil_size = 208, .thread_next = 8, .thread_interpreter = 16, .thread_cframe = 56, \
-        .cframe_frame = 0, .thread_ident = 136, .thread_native_id = 144, .thread_status = 24, .frame_size = 72, \
-        .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 72, .frame_owner = 70, .code_size = \
-        192, .code_arguments = 52, .code_keyword_only = 60, .code_local_count = 80, .code_locals_plus = 72, .code_flags = \
-        48, .code_first_line = 68, .code_file = 112, .code_name = 120, .code_qualified_name = 128, .code_lines = 136, \
-        .code_adaptive = 192, .code_first_traceable = 176, .code_local_names = 96, .code_local_kinds = 104, .object_type = \
-        8, .object_size = 16, .var_size = 16, .var_items = 24, .type_size = 416, .type_name = 24, .type_flags = 168, \
-        .type_basic_size = 32, .type_item_size = 40, .type_dict_offset = 288, .type_base = 256, .type_dict = 264, .type_mro \
-        = 344, .type_cached_keys = 880, .managed_dict = 24, .dict_used = 16, .dict_keys = 32, .dict_values = 40, \
-        .values_items = 0, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, .keys_entry_count = 24, \
-        .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 40, .unicode_compact_size = \
-        56, .unicode_data = 56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items \
-        = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 24, .set_used = 24, \
-        .set_table = 40, .set_mask = 32, .module_dict = 16}, \
+        = 8, .gil_locked = 16, .gil_switches = 24, .gil_size = 208, .thread_next = 8, .thread_interpreter = 16, \
+        .thread_cframe = 56, .cframe_frame = 0, .thread_ident = 136, .thread_native_id = 144, .thread_status = 24, \
+        .frame_size = 72, .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 72, .frame_owner = \
+        70, .code_size = 192, .code_arguments = 52, .code_keyword_only = 60, .code_local_count = 80, .code_locals_plus = \
+        72, .code_flags = 48, .code_first_line = 68, .code_file = 112, .code_name = 120, .code_qualified_name = 128, \
+        .code_lines = 136, .code_adaptive = 192, .code_first_traceable = 176, .code_local_names = 96, .code_local_kinds = \
+        104, .object_type = 8, .object_size = 16, .var_size = 16, .var_items = 24, .type_size = 416, .type_name = 24, \
+        .type_flags = 168, .type_basic_size = 32, .type_item_size = 40, .type_dict_offset = 288, .type_base = 256, \
+        .type_dict = 264, .type_mro = 344, .type_cached_keys = 880, .managed_dict = 24, .dict_used = 16, .dict_keys = 32, \
+        .dict_values = 40, .values_items = 0, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, \
+        .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 40, \
+        .unicode_compact_size = 56, .unicode_data = 56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, \
+        .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = \
+        24, .tuple_items = 24, .set_used = 24, .set_table = 40, .set_mask = 32, .module_dict = 16}, \
     {.version = 0x030d, .free_threaded = 0, .runtime_initialized = 600, .runtime_finalizing = 608, .runtime_interpreters = \
         632, .runtime_main = 640, .runtime_main_thread = 656, .interpreter_next = 7264, .interpreter_id = 7272, \
         .interpreter_threads = 7344, .interpreter_modules = 7656, .interpreter_gil = 16, .interpreter_gc = 7400, \
-        .gc_collecting = 200, .gil_holder = 8, .gil_locked = 16, .gil_size = 208, .thread_next = 8, .thread_interpreter = \
-        16, .thread_frame = 72, .thread_ident = 152, .thread_native_id = 160, .thread_status = 32, .frame_size = 72, \
-        .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 72, .frame_owner = 70, .code_size = \
-        200, .code_arguments = 52, .code_keyword_only = 60, .code_local_count = 80, .code_locals_plus = 72, .code_flags = \
-        48, .code_first_line = 68, .code_file = 112, .code_name = 120, .code_qualified_name = 128, .code_lines = 136, \
-        .code_adaptive = 200, .code_first_traceable = 184, .code_local_names = 96, .code_local_kinds = 104, .object_type = \
-        8, .object_size = 16, .var_size = 16, .var_items = 24, .type_size = 416, .type_name = 24, .type_flags = 168, \
-        .type_basic_size = 32, .type_item_size = 40, .type_dict_offset = 288, .type_base = 256, .type_dict = 264, .type_mro \
-        = 344, .type_cached_keys = 880, .managed_dict = 24, .dict_used = 16, .dict_keys = 32, .dict_values = 40, \
-        .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, .keys_entry_count = 24, \
-        .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 40, .unicode_compact_size = \
-        56, .unicode_data = 56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items \
-        = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 24, .set_used = 24, \
-        .set_table = 40, .set_mask = 32, .module_dict = 16}, \
+        .gc_collecting = 200, .gil_holder = 8, .gil_locked = 16, .gil_switches = 24, .gil_size = 208, .thread_next = 8, \
+        .thread_interpreter = 16, .thread_frame = 72, .thread_ident = 152, .thread_native_id = 160, .thread_status = 32, \
+        .frame_size = 72, .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 72, .frame_owner = \
+        70, .code_size = 200, .code_arguments = 52, .code_keyword_only = 60, .code_local_count = 80, .code_locals_plus = \
+        72, .code_flags = 48, .code_first_line = 68, .code_file = 112, .code_name = 120, .code_qualified_name = 128, \
+        .code_lines = 136, .code_adaptive = 200, .code_first_traceable = 184, .code_local_names = 96, .code_local_kinds = \
+        104, .object_type = 8, .object_size = 16, .var_size = 16, .var_items = 24, .type_size = 416, .type_name = 24, \
+        .type_flags = 168, .type_basic_size = 32, .type_item_size = 40, .type_dict_offset = 288, .type_base = 256, \
+        .type_dict = 264, .type_mro = 344, .type_cached_keys = 880, .managed_dict = 24, .dict_used = 16, .dict_keys = 32, \
+        .dict_values = 40, .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, \
+        .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 40, \
+        .unicode_compact_size = 56, .unicode_data = 56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, \
+        .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = \
+        24, .tuple_items = 24, .set_used = 24, .set_table = 40, .set_mask = 32, .module_dict = 16}, \
     {.version = 0x030d, .free_threaded = 1, .runtime_initialized = 600, .runtime_finalizing = 608, .runtime_interpreters = \
         632, .runtime_main = 640, .runtime_main_thread = 656, .interpreter_next = 7264, .interpreter_id = 7272, \
         .interpreter_threads = 7344, .interpreter_modules = 7664, .interpreter_gil = 16, .interpreter_gc = 7400, \
-        .gc_collecting = 200, .gil_holder = 16, .gil_locked = 24, .gil_size = 216, .thread_next = 8, .thread_interpreter = \
-        16, .thread_frame = 72, .thread_ident = 152, .thread_native_id = 160, .thread_status = 32, .frame_size = 72, \
-        .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 72, .frame_owner = 70, .code_size = \
-        216, .code_arguments = 68, .code_keyword_only = 76, .code_local_count = 96, .code_locals_plus = 88, .code_flags = \
-        64, .code_first_line = 84, .code_file = 128, .code_name = 136, .code_qualified_name = 144, .code_lines = 152, \
-        .code_adaptive = 216, .code_first_traceable = 200, .code_local_names = 112, .code_local_kinds = 120, .object_type = \
-        24, .object_size = 32, .var_size = 32, .var_items = 40, .type_size = 432, .type_name = 40, .type_flags = 184, \
-        .type_basic_size = 48, .type_item_size = 56, .type_dict_offset = 304, .type_base = 272, .type_dict = 280, .type_mro \
-        = 360, .type_cached_keys = 896, .managed_dict = 8, .dict_used = 32, .dict_keys = 48, .dict_values = 56, \
-        .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, .keys_entry_count = 24, \
-        .keys_indices = 32, .unicode_length = 32, .unicode_state = 48, .unicode_ascii_size = 56, .unicode_compact_size = \
-        72, .unicode_data = 72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items \
-        = 48, .long_size = 32, .long_digits = 40, .float_value = 32, .list_items = 40, .tuple_items = 40, .set_used = 40, \
-        .set_table = 56, .set_mask = 48, .module_dict = 32}, \
+        .gc_collecting = 200, .gil_holder = 16, .gil_locked = 24, .gil_switches = 32, .gil_size = 216, .thread_next = 8, \
+        .thread_interpreter = 16, .thread_frame = 72, .thread_ident = 152, .thread_native_id = 160, .thread_status = 32, \
+        .frame_size = 72, .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 72, .frame_owner = \
+        70, .code_size = 216, .code_arguments = 68, .code_keyword_only = 76, .code_local_count = 96, .code_locals_plus = \
+        88, .code_flags = 64, .code_first_line = 84, .code_file = 128, .code_name = 136, .code_qualified_name = 144, \
+        .code_lines = 152, .code_adaptive = 216, .code_first_traceable = 200, .code_local_names = 112, .code_local_kinds = \
+        120, .object_type = 24, .object_size = 32, .var_size = 32, .var_items = 40, .type_size = 432, .type_name = 40, \
+        .type_flags = 184, .type_basic_size = 48, .type_item_size = 56, .type_dict_offset = 304, .type_base = 272, \
+        .type_dict = 280, .type_mro = 360, .type_cached_keys = 896, .managed_dict = 8, .dict_used = 32, .dict_keys = 48, \
+        .dict_values = 56, .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, \
+        .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 32, .unicode_state = 48, .unicode_ascii_size = 56, \
+        .unicode_compact_size = 72, .unicode_data = 72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, \
+        .unicode_ascii_shift = 6, .bytes_items = 48, .long_size = 32, .long_digits = 40, .float_value = 32, .list_items = \
+        40, .tuple_items = 40, .set_used = 40, .set_table = 56, .set_mask = 48, .module_dict = 32}, \
     {.version = 0x030e, .free_threaded = 0, .runtime_initialized = 776, .runtime_finalizing = 784, .runtime_interpreters = \
         808, .runtime_main = 816, .runtime_main_thread = 832, .interpreter_next = 7272, .interpreter_id = 7280, \
         .interpreter_threads = 7344, .interpreter_modules = 7688, .interpreter_gil = 16, .interpreter_gc = 7408, \
-        .gc_collecting = 192, .gil_holder = 8, .gil_locked = 16, .gil_size = 208, .thread_next = 8, .thread_interpreter = \
-        16, .thread_frame = 72, .thread_ident = 152, .thread_native_id = 160, .thread_status = 32, .frame_size = 80, \
-        .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = 74, \
-        .frame_bytecode = 0, .code_size = 208, .code_arguments = 52, .code_keyword_only = 60, .code_local_count = 80, \
+        .gc_collecting = 192, .gil_holder = 8, .gil_locked = 16, .gil_switches = 24, .gil_size = 208, .thread_next = 8, \
+        .thread_interpreter = 16, .thread_frame = 72, .thread_ident = 152, .thread_native_id = 160, .thread_status = 32, \
+        .frame_size = 80, .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = \
+        74, .frame_bytecode = 0, .code_size = 208, .code_arguments = 52, .code_keyword_only = 60, .code_local_count = 80, \
         .code_locals_plus = 72, .code_flags = 48, .code_first_line = 68, .code_file = 112, .code_name = 120, \
         .code_qualified_name = 128, .code_lines = 136, .code_adaptive = 208, .code_first_traceable = 192, \
         .code_thread_local = 0, .code_local_names = 96, .code_local_kinds = 104, .object_type = 8, .object_size = 16, \
@@ -261,10 +262,10 @@
     {.version = 0x030e, .free_threaded = 1, .runtime_initialized = 776, .runtime_finalizing = 784, .runtime_interpreters = \
         808, .runtime_main = 816, .runtime_main_thread = 832, .interpreter_next = 7272, .interpreter_id = 7280, \
         .interpreter_threads = 7344, .interpreter_modules = 7712, .interpreter_gil = 16, .interpreter_gc = 7408, \
-        .gc_collecting = 192, .gil_holder = 16, .gil_locked = 24, .gil_size = 216, .thread_next = 8, .thread_interpreter = \
-        16, .thread_frame = 72, .thread_ident = 152, .thread_native_id = 160, .thread_status = 32, .frame_size = 80, \
-        .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = 78, \
-        .frame_bytecode = 72, .code_size = 232, .code_arguments = 68, .code_keyword_only = 76, .code_local_count = 96, \
+        .gc_collecting = 192, .gil_holder = 16, .gil_locked = 24, .gil_switches = 32, .gil_size = 216, .thread_next = 8, \
+        .thread_interpreter = 16, .thread_frame = 72, .thread_ident = 152, .thread_native_id = 160, .thread_status = 32, \
+        .frame_size = 80, .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = \
+        78, .frame_bytecode = 72, .code_size = 232, .code_arguments = 68, .code_keyword_only = 76, .code_local_count = 96, \
         .code_locals_plus = 88, .code_flags = 64, .code_first_line = 84, .code_file = 128, .code_name = 136, \
         .code_qualified_name = 144, .code_lines = 152, .code_adaptive = 232, .code_first_traceable = 208, \
         .code_thread_local = 224, .code_local_names = 112, .code_local_kinds = 120, .object_type = 24, .object_size = 32, \
@@ -279,10 +280,10 @@
     {.version = 0x030f, .free_threaded = 0, .runtime_initialized = 904, .runtime_finalizing = 912, .runtime_interpreters = \
         936, .runtime_main = 944, .runtime_main_thread = 960, .interpreter_next = 7264, .interpreter_id = 7272, \
         .interpreter_threads = 7336, .interpreter_modules = 7592, .interpreter_gil = 16, .interpreter_gc = 7400, \
-        .gc_collecting = 112, .gil_holder = 8, .gil_locked = 16, .gil_size = 208, .thread_next = 8, .thread_interpreter = \
-        16, .thread_frame = 72, .thread_ident = 176, .thread_native_id = 184, .thread_status = 32, .frame_size = 80, \
-        .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = 74, \
-        .frame_bytecode = 0, .code_size = 208, .code_arguments = 52, .code_keyword_only = 60, .code_local_count = 80, \
+        .gc_collecting = 112, .gil_holder = 8, .gil_locked = 16, .gil_switches = 24, .gil_size = 208, .thread_next = 8, \
+        .thread_interpreter = 16, .thread_frame = 72, .thread_ident = 176, .thread_native_id = 184, .thread_status = 32, \
+        .frame_size = 80, .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = \
+        74, .frame_bytecode = 0, .code_size = 208, .code_arguments = 52, .code_keyword_only = 60, .code_local_count = 80, \
         .code_locals_plus = 72, .code_flags = 48, .code_first_line = 68, .code_file = 112, .code_name = 120, \
         .code_qualified_name = 128, .code_lines = 136, .code_adaptive = 208, .code_first_traceable = 192, \
         .code_thread_local = 0, .code_local_names = 96, .code_local_kinds = 104, .object_type = 8, .object_size = 16, \
@@ -297,10 +298,10 @@
     {.version = 0x030f, .free_threaded = 1, .runtime_initialized = 904, .runtime_finalizing = 912, .runtime_interpreters = \
         936, .runtime_main = 944, .runtime_main_thread = 960, .interpreter_next = 7264, .interpreter_id = 7272, \
         .interpreter_threads = 7336, .interpreter_modules = 7592, .interpreter_gil = 16, .interpreter_gc = 7400, \
-        .gc_collecting = 112, .gil_holder = 16, .gil_locked = 24, .gil_size = 216, .thread_next = 8, .thread_interpreter = \
-        16, .thread_frame = 72, .thread_ident = 176, .thread_native_id = 184, .thread_status = 32, .frame_size = 80, \
-        .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = 78, \
-        .frame_bytecode = 72, .code_size = 232, .code_arguments = 68, .code_keyword_only = 76, .code_local_count = 96, \
+        .gc_collecting = 112, .gil_holder = 16, .gil_locked = 24, .gil_switches = 32, .gil_size = 216, .thread_next = 8, \
+        .thread_interpreter = 16, .thread_frame = 72, .thread_ident = 176, .thread_native_id = 184, .thread_status = 32, \
+        .frame_size = 80, .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = \
+        78, .frame_bytecode = 72, .code_size = 232, .code_arguments = 68, .code_keyword_only = 76, .code_local_count = 96, \
         .code_locals_plus = 88, .code_flags = 64, .code_first_line = 84, .code_file = 128, .code_name = 136, \
         .code_qualified_name = 144, .code_lines = 152, .code_adaptive = 232, .code_first_traceable = 208, \
         .code_thread_local = 224, .code_local_names = 112, .code_local_kinds = 120, .object_type = 24, .object_size = 32, \

@@ -107,6 +107,52 @@ void read_gils(struct dump *dump) {
     }
 }
 
+/* ---- seals ----
+ *
+ * The Python frames and objects of a thread change while it holds the GIL, and each time that another one than
+ * the last takes it, switch_number is one more. So what was read between two equal seals was still, but for what
+ * belongs to the last holder: it may let go of the GIL and take it again without being counted. Up to 3.11 a
+ * thread may change its state without a word to the GIL (PyThreadState_Swap): holders are known by their ident.
+ */
+
+static struct seal read_seal(struct dump *dump, const struct interpreter *one) {
+    const struct layout *l = &dump->layout;
+    struct seal seal = {0};
+    if (!one->gil || !l->gil_switches || l->free_threaded)
+        return seal;
+    struct piece pieces[2] = {{one->gil + l->gil_holder, &seal.holder, 8, 0}, {one->gil + l->gil_switches, &seal.switches, 8, 0}};
+    seal.known = !read_pieces(dump->memory, pieces, 2);
+    return seal;
+}
+
+/* Before the reading ... */
+void seal_gils(struct dump *dump) {
+    for (int i = 0; i < dump->interpreter_count; i++) {
+        struct interpreter *one = &dump->interpreters[i];
+        struct seal seal = read_seal(dump, one);
+        if (one->seal.known && seal.holder == one->seal.holder)
+            seal.holder_ident = one->seal.holder_ident;
+        else if (!seal.holder || read_memory(dump->memory, seal.holder + dump->layout.thread_ident, &seal.holder_ident, 8))
+            seal.holder_ident = 0;      /* nobody, or it has ended */
+        one->seal = seal;
+    }
+}
+
+/* ... and behind it. */
+void check_seals(struct dump *dump) {
+    for (int i = 0; i < dump->interpreter_count; i++) {
+        struct interpreter *one = &dump->interpreters[i];
+        struct seal now = read_seal(dump, one);
+        one->seal.holds = one->seal.known && now.known && now.holder == one->seal.holder && now.switches == one->seal.switches;
+    }
+}
+
+/* Was the thread still while it was read? */
+int is_sealed(const struct dump *dump, const struct dump_thread *thread) {
+    const struct seal *seal = &dump->interpreters[thread->interpreter].seal;
+    return seal->holds && seal->holder != thread->state_address && seal->holder_ident != thread->ident;
+}
+
 /* ---- thread states ---- */
 
 struct matching {
@@ -156,6 +202,25 @@ static struct dump_thread *find_by_pthread(struct matching *matching, uint64_t i
     return NULL;
 }
 
+static int has_frame(struct dump *dump, uint64_t state) {
+    const struct layout *l = &dump->layout;
+    uint64_t at;
+    if (!l->thread_cframe)
+        return !read_cached(dump->memory, state + l->thread_frame, &at, 8) && at;
+    return !read_cached(dump->memory, state + l->thread_cframe, &at, 8) && at
+           && !read_cached(dump->memory, at + l->cframe_frame, &at, 8) && at;
+}
+
+/* Several states of one thread: the main interpreter's goes before others. Up to 3.11 a state that was made for a
+ * thread to come has the ident of its creator, and no frame; it stands before the creator's own in the list. */
+static int is_better(struct dump *dump, const struct dump_thread *thread, uint64_t state, int interpreter) {
+    if (!thread->state_address)
+        return 1;
+    if (thread->interpreter != interpreter)
+        return !dump->interpreters[thread->interpreter].is_main;
+    return has_frame(dump, state) || !has_frame(dump, thread->state_address);
+}
+
 static int take_state(struct matching *matching, uint64_t at, int interpreter, uint64_t *next) {
     struct dump *dump = matching->dump;
     const struct layout *l = &dump->layout;
@@ -168,8 +233,8 @@ static int take_state(struct matching *matching, uint64_t at, int interpreter, u
     struct dump_thread *thread = find_thread(matching, native);
     if (!thread && ident)
         thread = find_by_pthread(matching, ident);
-    if (!thread || thread->kernel_state == 'Z' || thread->kernel_state == 'X' || (thread->state_address && dump->interpreters[thread->interpreter].is_main))
-        return 0;               /* of a thread that has ended, or one of its several: the main interpreter's goes first */
+    if (!thread || thread->kernel_state == 'Z' || thread->kernel_state == 'X' || !is_better(dump, thread, at, interpreter))
+        return 0;               /* of a thread that has ended, or another one of its several */
     thread->state_address = at;
     thread->ident = ident;
     thread->interpreter = interpreter;
