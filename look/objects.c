@@ -16,6 +16,7 @@
 
 #define ENTRIES_AT_MOST 200000
 #define ENTRIES_AT_ONCE 128
+#define NAME_TRIES 6
 #define TPFLAGS_INLINE_VALUES (1ul << 2)
 #define TPFLAGS_MANAGED_DICT (1ul << 4)
 #define KEYS_GENERAL 0
@@ -267,7 +268,7 @@ struct naming {
     struct dump *dump;
     struct dump_thread **by_ident;
     int count, interpreter;
-    uint64_t *objects;
+    uint64_t *objects, *objects_after;
     int object_count;
     uint64_t last_type;
 };
@@ -307,19 +308,51 @@ static void name_thread(struct naming *naming, uint64_t ident, uint64_t object) 
         (*found)->name = read_str(naming->dump, name);
 }
 
-static void name_threads_of(struct naming *naming) {
-    struct dump *dump = naming->dump;
-    uint64_t modules, module, dict, active;
-    if (read_pointer(dump, dump->interpreters[naming->interpreter].address + dump->layout.interpreter_modules, &modules)
+static uint64_t find_active(struct dump *dump, int interpreter) {
+    uint64_t modules, module, dict;
+    if (read_pointer(dump, dump->interpreters[interpreter].address + dump->layout.interpreter_modules, &modules)
         || !(module = find_in_dict(dump, modules, "threading"))
-        || read_pointer(dump, module + dump->layout.module_dict, &dict) || !dict
-        || !(active = find_in_dict(dump, dict, "_active")))
-        return;
+        || read_pointer(dump, module + dump->layout.module_dict, &dict) || !dict)
+        return 0;
+    return find_in_dict(dump, dict, "_active");
+}
+
+static void collect_objects(struct naming *naming, uint64_t active) {
     naming->object_count = 0;
-    each_in_dict(dump, active, collect_object, naming);
+    if (active && each_in_dict(naming->dump, active, collect_object, naming) < 0)
+        naming->object_count = 0;
+}
+
+static void forget_names(struct naming *naming) {
+    for (int i = 0; i < naming->count; i++) {
+        if (naming->by_ident[i]->interpreter == naming->interpreter) {
+            free(naming->by_ident[i]->name);
+            naming->by_ident[i]->name = NULL;
+        }
+    }
+}
+
+/* The dict changes when a thread begins or ends: it must be the same before and after. -1: it was not. */
+static int try_names_of(struct naming *naming) {
+    struct dump *dump = naming->dump;
+    forget_cached(dump->memory);
+    forget_names(naming);
+    collect_objects(naming, find_active(dump, naming->interpreter));
     prefetch(dump->memory, naming->objects, 2 * naming->object_count);
     for (int i = 0; i < naming->object_count; i++)
         name_thread(naming, read_ident(dump, naming->objects[2 * i]), naming->objects[2 * i + 1]);
+    uint64_t *before = naming->objects;
+    int count = naming->object_count;
+    naming->objects = naming->objects_after;
+    forget_cached(dump->memory);
+    collect_objects(naming, find_active(dump, naming->interpreter));
+    naming->objects = before;
+    return count && count == naming->object_count && !memcmp(before, naming->objects_after, 16ul * count) ? 0 : -1;
+}
+
+static void name_threads_of(struct naming *naming) {
+    for (int i = 0; i < NAME_TRIES && try_names_of(naming); i++)
+        ;
 }
 
 /* From threading._active of each interpreter: {ident: Thread}. */
@@ -327,14 +360,16 @@ void read_thread_names(struct dump *dump) {
     struct naming naming = {.dump = dump};
     naming.by_ident = calloc(dump->thread_count + 1, sizeof *naming.by_ident);
     naming.objects = calloc(THREADS_AT_MOST, 2 * sizeof *naming.objects);
+    naming.objects_after = calloc(THREADS_AT_MOST, 2 * sizeof *naming.objects);
     for (int i = 0; naming.by_ident && i < dump->thread_count; i++)
         if (dump->threads[i].state_address)
             naming.by_ident[naming.count++] = &dump->threads[i];
-    if (naming.by_ident && naming.objects) {
+    if (naming.by_ident && naming.objects && naming.objects_after) {
         qsort(naming.by_ident, naming.count, sizeof *naming.by_ident, compare_states);
         for (naming.interpreter = 0; naming.interpreter < dump->interpreter_count; naming.interpreter++)
             name_threads_of(&naming);
     }
     free(naming.by_ident);
     free(naming.objects);
+    free(naming.objects_after);
 }
