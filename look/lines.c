@@ -10,25 +10,27 @@
 #include "dump.h"
 
 static int find_in_lnotab(const struct code *code, int instruction) {
-    int line = code->first_line, address = 0;
+    uint32_t line = code->first_line;
+    int address = 0;
     for (uint32_t i = 0; i + 1 < code->lines_size; i += 2) {
         address += code->lines[i];
         if (address > instruction)
             break;
         line += (signed char)code->lines[i + 1];
     }
-    return line;
+    return (int)line;
 }
 
 static int find_in_runs(const struct code *code, int instruction) {
-    int line = code->first_line, end = 0;
+    uint32_t line = code->first_line;
+    int end = 0;
     for (uint32_t i = 0; i + 1 < code->lines_size; i += 2) {
         int step = (signed char)code->lines[i + 1];
         end += code->lines[i];
         if (step != -128)
             line += step;
         if (end > instruction)
-            return step == -128 ? 0 : line;
+            return step == -128 ? 0 : (int)line;
     }
     return 0;
 }
