@@ -5,6 +5,7 @@
 #   deps.sh build   what the build and an attach need
 #   deps.sh all     the same, and what tests and lint need: Debian packages, a venv with pytest, coverage and
 #                   gevent for the programs that the tests attach to, and a second root with newer Pythons
+#   deps.sh bench   the other tools that bench/dump and bench/witnesses compare with
 #
 # The Pythons of pyenv are not built here (an hour): the last lines say which of them are missing.
 # What is not a Debian package goes to $PYDBATTACH_CACHE, and is renamed into place when it is complete.
@@ -18,6 +19,7 @@ test_packages="clang shellcheck debootstrap gcc-multilib pypy3 python3.11 libpyt
 
 venv_wants="pytest==8.3.5 pytest-xdist==3.6.1 pytest-timeout==2.3.1 pexpect==4.9.0 ruff==0.11.13"
 venv_probe="import pytest, xdist, pytest_timeout, pexpect"
+bench_wants="py-spy==0.4.3 pystack==1.7.2"
 pyenv_wants="3.8 3.9 3.10 3.11 3.12 3.13"
 sid_wants="3.13 3.14 3.15"
 
@@ -103,6 +105,18 @@ need_venv() {
     echo "$venv_wants" >"$cache/venv/wants"
 }
 
+# Other readers of stacks, for the benchmarks only.
+need_bench() {
+    [ "$(cat "$cache/bench/wants" 2>/dev/null)" = "$bench_wants" ] && return
+    say "making $cache/bench with $bench_wants"
+    python=$(find_pyenv 3.12)
+    rm -rf "$cache/bench"
+    "${python:-/usr/bin/python3}" -m venv "$cache/bench" || die "cannot make $cache/bench"
+    # shellcheck disable=SC2086 # the list is words
+    "$cache/bench/bin/python" -m pip install -q $bench_wants || die "pip could not install $bench_wants"
+    echo "$bench_wants" >"$cache/bench/wants"
+}
+
 # need_site DIRECTORY MINOR PACKAGE...: wheels for Python MINOR, unpacked where a target can import them.
 need_site() {
     directory=$1
@@ -142,10 +156,10 @@ need_sid() {
     sid_is_whole || die "the Pythons in $sid do not run"
 }
 
-# Pythons that only tests of refusals need, and those that are attached to.
+# Pythons that only refusals and dumps need, and those that are attached to.
 name_missing_pythons() {
     missing=
-    for minor in 2.7 3.7 $pyenv_wants; do
+    for minor in 2.7 3.6 3.7 $pyenv_wants; do
         [ -n "$(find_pyenv "$minor")" ] || missing="$missing $minor"
     done
     [ -z "$missing" ] || say "pyenv has no Python$missing: these tests cannot run (pyenv install VERSION)"
@@ -156,6 +170,7 @@ main() {
     # shellcheck disable=SC2086 # lists are words
     case ${1:-} in
     build) need_packages $build_packages ;;
+    bench) need_bench ;;
     all)
         need_packages $build_packages $test_packages
         mkdir -p "$cache"
@@ -167,7 +182,7 @@ main() {
         name_missing_pythons
         ;;
     *)
-        echo "usage: tests/deps.sh build|all" >&2
+        echo "usage: tests/deps.sh build|all|bench" >&2
         exit 2
         ;;
     esac

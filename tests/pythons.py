@@ -61,18 +61,23 @@ KNOWN = [
     Python("sid3.15", "/usr/bin/python3.15", SID),
 ]
 
+# Too old for an attach: these are looked at from outside only.
+OLD = [Python("3.6", find_pyenv("3.6"), None), Python("3.7", find_pyenv("3.7"), None)]
 
-def choose(wanted):
-    """The interpreters that the environment variable asks for; all if it is empty."""
+
+def choose(wanted, known):
+    """The interpreters that the environment variable asks for; all that are known if it is empty."""
     chosen = []
     for word in wanted.split():
         name, _, where = word.partition("=")
         path, _, root = where.partition("@")
-        chosen += [Python(name, path, root or None)] if path else [p for p in KNOWN if p.name == name]
-    return chosen or KNOWN
+        chosen += [Python(name, path, root or None)] if path else [p for p in known if p.name == name]
+    return chosen or known
 
 
-ALL = choose(os.environ.get("PYDBATTACH_PYTHONS", ""))
+ALL = choose(os.environ.get("PYDBATTACH_PYTHONS", ""), KNOWN)
+# What --dump is tried on.
+DUMP = choose(os.environ.get("PYDBATTACH_PYTHONS", ""), OLD + KNOWN)
 OLDEST, NEWEST = [min(ALL, key=lambda p: p.minor), max(ALL, key=lambda p: p.minor)]
 # The oldest and the newest, and the newest that shares our root and C library.
 ENDS = sorted({OLDEST, NEWEST, max([p for p in ALL if not p.root] or ALL, key=lambda p: p.minor)},
