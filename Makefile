@@ -32,6 +32,7 @@ TOOLS = $(PYDBATTACH_CACHE)/venv/bin
 TESTS ?= tests
 PYTEST_FLAGS ?= -n 2
 
+comma := ,
 # $(call compile,flags,libraries): all sources among the prerequisites, in one go, moved into place
 compile = @mkdir -p $(@D); echo "  $(CC) $@"; \
 	$(CC) $(WARNINGS) $(1) -I. $(filter %.c %.S,$^) $(2) -o $@.$$$$ && mv -f $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
@@ -61,6 +62,10 @@ build/asan/pydblook: $(LOOK)
 build/asan/pydbclient: $(CLIENT)
 	$(call compile,$(SANITIZE),-lreadline)
 
+# A look for the tests only, whose reads are corrupted: tests/unit/look_fuzz.c.
+build/asan/pydblook-fuzz: $(LOOK) tests/unit/look_fuzz.c
+	$(call compile,$(SANITIZE) -pthread -Wl$(comma)--wrap=process_vm_readv)
+
 asan: build/asan/pydblook build/asan/pydbclient  ## build look and client with sanitizers
 
 deps:  ## install what the build, the tests and lint need (apt, pip, debootstrap; quick if it is there)
@@ -72,6 +77,9 @@ deps-build:  ## install only what the build and an attach need
 check: deps  ## install what the tests need, build, run all tests; TESTS=tests/test_x.py for some
 	@$(MAKE) --no-print-directory all asan
 	$(TOOLS)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
+
+fuzz: deps all  ## corrupt what look reads, with more seeds than CI: SEEDS='FIRST COUNT'
+	PYDBATTACH_SEEDS='$(or $(SEEDS),1000 2000)' $(TOOLS)/python -m pytest $(PYTEST_FLAGS) tests/unit/test_look_fuzz.py
 
 lint: deps  ## shellcheck, gcc and clang with all warnings, ruff
 	shellcheck $(SH_FILES)
@@ -103,4 +111,4 @@ clean:  ## remove everything that was built
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-.PHONY: all asan deps deps-build check lint demo install uninstall clean help
+.PHONY: all asan deps deps-build check fuzz lint demo install uninstall clean help
