@@ -1230,7 +1230,7 @@ static struct PyMethodDef hands[] = {
 static const struct { const char *name; int kind; } kinds[] = {
 #define KIND(name) {#name, WIRE_##name}
     KIND(LINE), KIND(EOF), KIND(INTERRUPT), KIND(DETACH), KIND(COMPLETE), KIND(SIZE),
-    KIND(OUTPUT), KIND(CODE), KIND(NOTICE), KIND(ERROR), KIND(READ), KIND(MATCHES), KIND(STATE),
+    KIND(OUTPUT), KIND(CODE), KIND(NOTICE), KIND(ERROR), KIND(READ), KIND(MATCHES), KIND(STATE), KIND(DUMP),
 };
 
 /* ---- the payload ---- */

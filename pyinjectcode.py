@@ -507,6 +507,16 @@ def define_pdb():
             """
             self.session.choose(arg.strip())
 
+        def do_dump(self, arg):
+            """dump [locals] [native]
+
+            All stacks, read from outside: of all threads and interpreters, with their variables, with C frames.
+            """
+            words = arg.split()
+            if not set(words) <= {"locals", "native"}:
+                return self.error("dump takes: locals, native")
+            self.session.send_text(hands.DUMP, " ".join(words) or " ")
+
         def do_debug(self, arg):
             """debug statement
 

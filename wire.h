@@ -45,6 +45,7 @@ enum {
     WIRE_READ = 'R',       /* the prompt; the client answers with WIRE_LINE or WIRE_EOF, once */
     WIRE_MATCHES = 'C',    /* completions of the word at [begin,end), separated by newlines; may be empty */
     WIRE_STATE = 'T',      /* what the chosen thread does from now on: "stopped N", "blocked N" or "running N", or "none"; N its number */
+    WIRE_DUMP = 'K',       /* show all stacks as pydblook sees them; payload: words of "locals", "native" */
     WIRE_BYE = 'X',        /* the target has undone everything; empty. Then it closes the channel */
 };
 

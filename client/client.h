@@ -6,6 +6,7 @@
  *                  speak.c (what the user sees) and answer.c (what the target is told)
  *   channel.c      frames to and from the target
  *   payload.c      the Python source for the target
+ *   look.c         the target as seen from outside, by pydblook
  *   terminal.c     readline: prompt, completion, suspended, resized
  *   output.c       to stdout and stderr without ever waiting for them
  *   history.c      the caller's files: history and ~/.pdbrc
@@ -179,6 +180,7 @@ struct options {
     double timeout; /* seconds, 0: none */
     double remind;  /* seconds a thread may stand before we say so */
     const char *payload;
+    const char *look; /* pydblook, NULL: not there */
     bool no_rc, verbose;
 };
 

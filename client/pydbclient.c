@@ -1,7 +1,8 @@
 /* pydbclient.c - the terminal of the person who attaches: arguments, then one session.
  * SPDX-License-Identifier: MIT
  *
- *     pydbclient [-nv] [-t THREAD] [-c COMMAND]... [--timeout SECONDS] --payload DIR PID STATE_ADDR
+ *     pydbclient [-nv] [-t THREAD] [-c COMMAND]... [--timeout SECONDS] [--look PYDBLOOK] --payload DIR
+ *                PID STATE_ADDR
  *
  * The launcher starts it when the library is in the target; STATE_ADDR is where struct pydb_state
  * (wire.h) stands in the target's memory. Exit status: 0 done, 1 could not, 2 wrong usage.
@@ -70,10 +71,11 @@ static void add_commands(struct options *options, char *argument) {
 }
 
 static void parse(int count, char **arguments, struct options *options) {
-    enum { TIMEOUT = 256, PAYLOAD, REMIND };
+    enum { TIMEOUT = 256, PAYLOAD, LOOK, REMIND };
     static const struct option names[] = {
         {"thread", required_argument, NULL, 't'},      {"command", required_argument, NULL, 'c'},
         {"timeout", required_argument, NULL, TIMEOUT}, {"payload", required_argument, NULL, PAYLOAD},
+        {"look", required_argument, NULL, LOOK},
         {"remind", required_argument, NULL, REMIND}, /* for the tests: 20 s are long */
         {"verbose", no_argument, NULL, 'v'},           {NULL, 0, NULL, 0},
     };
@@ -93,6 +95,9 @@ static void parse(int count, char **arguments, struct options *options) {
             break;
         case PAYLOAD:
             options->payload = optarg;
+            break;
+        case LOOK:
+            options->look = optarg;
             break;
         case REMIND:
             options->remind = parse_seconds(optarg);

@@ -135,6 +135,7 @@ static void take_frame(struct session *s, const struct frame *frame) {
             break;
         s->stage = STAGE_PROMPT;
         disarm(s, DUE_GIL);
+        s->may_dump = false;
         arm(s, DUE_PROMPT, CHANNEL_WAIT);
         say_step(s, "GIL");
         break;
@@ -159,6 +160,9 @@ static void take_frame(struct session *s, const struct frame *frame) {
     case WIRE_MATCHES: /* too late: nobody waits for it */
         if (s->late_matches)
             s->late_matches--;
+        break;
+    case WIRE_DUMP:
+        show_dump(s, frame->data, frame->length);
         break;
     case WIRE_STATE:
         take_state(s, frame);
@@ -250,7 +254,7 @@ static void pass_deadline(struct session *s, enum deadline deadline) {
         give_up(s);
         break;
     case DUE_GIL:
-        say(s, "a thread of %d holds the GIL and has not let go for 1 s; waiting, Ctrl-C gives up", pid);
+        say_who_holds_the_gil(s);
         break;
     case DUE_PROMPT:
         say(s, "the session in %d did not begin within 10 s; detached", pid);
@@ -355,7 +359,7 @@ static void wait_for_news(struct session *s, int timeout) {
         [ON_OUTPUT] = {.fd = output_waits_for(&s->output), .events = POLLOUT},
         /* A terminal is watched even when no key is wanted: it may go away. */
         [ON_INPUT] = {.fd = (s->person && s->stage != STAGE_LEAVING) || lines ? STDIN_FILENO : -1,
-                      .events = keys || lines ? POLLIN : 0},
+                      .events = keys || lines || s->may_dump ? POLLIN : 0},
         [ON_EXIT] = {.fd = s->exited ? -1 : s->process, .events = POLLIN},
     };
     if (poll(waits, ON_COUNT, s->exited && !behind ? 0 : timeout) < 0)
@@ -378,6 +382,8 @@ static void wait_for_news(struct session *s, int timeout) {
         hang_up(s);
     else if (keys && terminal_prompting() && !terminal_hidden())
         terminal_key();
+    else if (s->may_dump)
+        take_early_line(s);
     else if (lines)
         read_input(s);
 }

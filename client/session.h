@@ -48,6 +48,7 @@ struct session {
     int late_matches;      /* completions that were asked for and not waited for */
 
     bool interrupted, cut; /* since the last prompt */
+    bool may_dump;         /* the GIL does not come: d and Enter */
     size_t after_interrupt;
     int64_t last_interrupt;
     int interrupts;
@@ -82,6 +83,12 @@ void say_step(struct session *s, const char *step);
 void show(struct session *s, const struct frame *frame);
 void finish_text(struct session *s);
 void cut_output(struct session *s);
+
+/* --- look.c --- */
+
+void say_who_holds_the_gil(struct session *s);
+void show_dump(struct session *s, const char *words, size_t length);
+void take_early_line(struct session *s);
 
 /* --- answer.c --- */
 

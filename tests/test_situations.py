@@ -260,7 +260,8 @@ def test_linker_lock_held_for_long_is_named_and_nothing_stays(python, victim, ba
     target.end()
 
 
-GIL_IS_HELD = r"pydbattach: a thread of (\d+) holds the GIL and has not let go for \d s; waiting, Ctrl-C gives up"
+GIL_IS_HELD = (r"pydbattach: thread 1 holds the GIL and has not let go for \d s: in [^\r\n]+\r\n"
+               r"pydbattach: waiting; d and Enter shows all stacks, Ctrl-C gives up\r\n")
 
 
 @both_ends
