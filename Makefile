@@ -44,7 +44,7 @@ build/stamp: $(PROGRAMS) $(PAYLOAD) $(LOOK) $(LOAD) $(CLIENT) $(LIBRARY)
 	@touch $@
 
 build/pydblook: $(LOOK)
-	$(call compile,$(CFLAGS) -pthread)
+	$(call compile,$(CFLAGS) -pthread,-ldl)
 
 build/pydbload: $(LOAD)
 	$(call compile,$(CFLAGS))
@@ -57,7 +57,7 @@ build/pyinjectcode.so: $(LIBRARY)
 
 # The two programs that read what a hostile target may have written, with the sanitizers in them.
 build/asan/pydblook: $(LOOK)
-	$(call compile,$(SANITIZE) -pthread)
+	$(call compile,$(SANITIZE) -pthread,-ldl)
 
 build/asan/pydbclient: $(CLIENT)
 	$(call compile,$(SANITIZE),-lreadline)

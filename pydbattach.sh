@@ -14,7 +14,8 @@ version=0.1.0
 usage() {
     cat <<'END'
 usage: pydbattach.sh [-t THREAD] [-c COMMAND]... PID
-       pydbattach.sh --dump [--json] [--no-fold] [--all-children] PID...
+       pydbattach.sh --dump [--json] [--no-fold] [--all-children] [--native] PID...
+       pydbattach.sh --dump --core CORE [EXECUTABLE]
 END
 }
 
@@ -34,6 +35,8 @@ Puts a Pdb prompt on a thread of a running Python process that was not prepared 
       --json             with --dump: as JSON (doc/dump.schema.json)
       --no-fold          with --dump: threads with the same stack one by one
       --all-children     with --dump: the children of these processes, and theirs, as well
+      --native           with --dump: C frames, too; for this each thread is stopped by ptrace for some milliseconds
+      --core CORE        with --dump: of a core file; EXECUTABLE is the program, if it is not where it was
   -v, --verbose          show each step and its time
   -h, --help             this text
   -V, --version          the version
@@ -41,6 +44,7 @@ Puts a Pdb prompt on a thread of a running Python process that was not prepared 
 In the session: all of Pdb, and
   threads                all threads: number, name, ident, native id, what they do and where
   thread THREAD          go to another thread
+  dump [locals] [native] the stacks of all threads, read from outside
   q, detach, Ctrl-D      leave; the process runs on
   Ctrl-C                 stop the evaluation, or bring a running thread back to the prompt
 
@@ -135,13 +139,14 @@ needs_build() {
 
 build() {
     if ! command -v make >/dev/null || ! command -v "${CC:-cc}" >/dev/null; then
-        die 'a C compiler and make are needed to build; install them: apt-get install gcc make libreadline-dev, dnf install gcc make readline-devel or apk add gcc musl-dev make readline-dev'
+        die 'a C compiler and make are needed to build; install them: apt-get install gcc make libdw-dev libreadline-dev, dnf install gcc make elfutils-devel readline-devel or apk add gcc musl-dev make elfutils-dev readline-dev'
     fi
     [ -w "$home" ] || die "not built, and $home cannot be written; run make there first"
     printf 'pydbattach: building ...\n' >&2
     log=$(make -C "$home" all 2>&1) || {
         printf '%s\n' "$log" >&2
         case $log in
+            *libdwfl.h*) die 'the headers of elfutils are missing; install them: apt-get install libdw-dev, dnf install elfutils-devel or apk add elfutils-dev' ;;
             *readline.h*) die 'the headers of readline are missing; install them: apt-get install libreadline-dev, dnf install readline-devel or apk add readline-dev' ;;
         esac
         die "the build has failed; run make -C '$home' to see it"
@@ -182,7 +187,7 @@ attach() {
     trap : INT
     state=$(load_library) || exit $?
     trap - INT
-    exec "$programs/pydbclient" ${verbose:+-v} --payload "$home" "$@" "$pid" "$state"
+    exec "$programs/pydbclient" ${verbose:+-v} --look "$programs/pydblook" --payload "$home" "$@" "$pid" "$state"
 }
 
 # Digits, as a person writes a process id.
@@ -196,11 +201,11 @@ check_pid() {
 dump() {
     find_programs
     # shellcheck disable=SC2086 # digits and blanks
-    exec "$programs/pydblook" ${verbose:+-v} --version "$version" "$@" dump $pids
+    exec "$programs/pydblook" ${verbose:+-v} --version "$version" "$@" dump $pids ${executable:+"$executable"}
 }
 
 main() {
-    verbose='' action=attach pid='' pids='' session='' dumping=''
+    verbose='' action=attach pid='' pids='' session='' dumping='' core='' executable=''
     count=$#
     while [ "$count" -gt 0 ]; do
         argument=$1
@@ -228,22 +233,34 @@ main() {
                 ;;
             -n | --no-rc) session=1; set -- "$@" -n ;;
             --dump) action=dump ;;
-            --json | --no-fold | --all-children) dumping=1; set -- "$@" "$argument" ;;
+            --core)
+                if [ "$count" -eq 0 ] || [ -z "$1" ]; then usage_error; fi
+                core=$1 dumping=1
+                set -- "$@" --core "$1"
+                shift
+                count=$((count - 1))
+                ;;
+            --json | --no-fold | --all-children | --native) dumping=1; set -- "$@" "$argument" ;;
             -v | --verbose) verbose=1 ;;
             -h | --help) help; exit 0 ;;
             -V | --version) printf 'pydbattach %s\n' "$version"; exit 0 ;;
             --list) action=list ;;
             -*) usage_error ;;
             *)
+                if [ -n "$core" ]; then
+                    [ -z "$executable" ] || usage_error
+                    executable=$argument
+                    continue
+                fi
                 check_pid "$argument"
                 pid=$argument pids="$pids $argument"
                 ;;
         esac
     done
-    [ "$action" = list ] || [ -n "$pid" ] || usage_error
+    [ "$action" = list ] || [ -n "$pid$core" ] || usage_error
     case $action in
         attach) if [ -n "$dumping" ] || [ "$pids" != " $pid" ]; then usage_error; fi ;;
-        dump) if [ -n "$session" ]; then usage_error; fi ;;
+        dump) if [ -n "$session" ] || { [ -n "$core" ] && [ -n "$pid" ]; }; then usage_error; fi ;;
     esac
     find_home
     if is_root; then check_home_is_safe; fi

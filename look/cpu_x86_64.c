@@ -79,6 +79,31 @@ const unsigned char stub_head[8] = {0x90, 0x90, 0x48, 0x8d, 0x64, 0x24, 0x80, 0x
 #define MASK_AT 304
 #define VECTORS_NEAR 8192
 
+/* The registers as ptrace and core files have them (struct user_regs_struct), in the order of DWARF (System V ABI). */
+void order_registers(const uint64_t *registers, uint64_t *dwarf, uint64_t *pc) {
+    enum { R15, R14, R13, R12, RBP, RBX, R11, R10, R9, R8, RAX, RCX, RDX, RSI, RDI, ORIG_RAX, RIP, CS, EFLAGS, RSP };
+    static const int order[DWARF_REGISTERS - 1] = {RAX, RDX, RCX, RBX, RSI, RDI, RBP, RSP,
+                                                   R8, R9, R10, R11, R12, R13, R14, R15};
+    for (int i = 0; i < DWARF_REGISTERS - 1; i++)
+        dwarf[i] = registers[order[i]];
+    *pc = dwarf[DWARF_REGISTERS - 1] = registers[RIP];
+}
+
+uint64_t stack_pointer(const uint64_t *registers) {
+    return registers[19];
+}
+
+/* Where struct pthread is: fs_base. */
+uint64_t thread_pointer(const uint64_t *registers) {
+    return registers[21];
+}
+
+/* The system call that a thread is in, and its first argument; -1: none. */
+long call_of_registers(const uint64_t *registers, uint64_t *argument) {
+    *argument = registers[14];
+    return (int64_t)registers[15] < 0 ? -1 : (long)registers[15];
+}
+
 int find_signal_frame(const unsigned char *stack, size_t size, uint64_t base, size_t from, struct signal_frame *frame) {
     static const uint64_t segments = SEGMENTS;
     for (size_t at = (from + 7) & ~7ul; at + MASK_AT + 8 <= size; at += 8) {

@@ -19,7 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core.h"
 #include "dump.h"
+#include "mixed.h"
 
 #define COMMAND_AT_MOST 65536
 #define RUNS_OF_CODES 3         /* stacks are read again if code objects have changed */
@@ -52,7 +54,10 @@ static void read_command(struct dump *dump) {
     else
         snprintf(dump->user, sizeof dump->user, "%u", uid);
     dump->command = calloc(1, COMMAND_AT_MOST);
-    ssize_t n = dump->command ? read_proc(dump->target, "cmdline", dump->command, COMMAND_AT_MOST) : 0;
+    struct core *core = core_of(dump->memory);
+    if (core && dump->command)
+        dump->command_size = split_core_command(core, dump->command, COMMAND_AT_MOST);
+    ssize_t n = core ? (ssize_t)dump->command_size : dump->command ? read_proc(dump->target, "cmdline", dump->command, COMMAND_AT_MOST) : 0;
     dump->command_size = n > 0 ? n : 0;
 }
 
@@ -145,6 +150,7 @@ static void number_threads(struct dump *dump) {
 
 static void drop_frames(struct dump *dump) {
     for (int i = 0; i < dump->thread_count; i++) {
+        free_mixed(&dump->threads[i]);
         free(dump->threads[i].frames);
         dump->threads[i].frames = NULL;
         dump->threads[i].frame_count = dump->threads[i].room = 0;
@@ -167,6 +173,20 @@ static void read_stacks_of(struct dump *dump, struct dump_thread *threads, int c
             dump->complete = 0;
 }
 
+static void read_stack(struct dump *dump, struct dump_thread *thread) {
+    if (thread->state_address && read_frames(dump, thread))
+        dump->complete = 0;
+}
+
+/* For --native. That there are no C frames is said once, and with each thread where it is that thread's. */
+static void begin_native(struct dump *dump) {
+    char trouble[256];
+    struct target *target = dump->target;
+    dump->native = open_native(target, trouble, sizeof trouble);
+    if (!dump->native)
+        refuse(target, "no C frames", "process %d is shown without C frames: %s", target->pid, trouble);
+}
+
 /* The stacks; all again where a code object was freed and used anew meanwhile. */
 static void read_stacks(struct dump *dump) {
     for (int run = 0; run < RUNS_OF_CODES; run++) {
@@ -174,7 +194,10 @@ static void read_stacks(struct dump *dump) {
             drop_frames(dump);
             free_codes(dump);
         }
-        for (int i = 0; i < dump->thread_count; i += AHEAD)
+        if (dump->native)       /* each one while it stands still: nothing is read ahead */
+            for (int i = 0; i < dump->thread_count; i++)
+                read_mixed(dump->native, dump->threads[i].tid, dump, &dump->threads[i], read_stack);
+        for (int i = 0; i < dump->thread_count && !dump->native; i += AHEAD)
             read_stacks_of(dump, &dump->threads[i], dump->thread_count - i < AHEAD ? dump->thread_count - i : AHEAD);
         if (!codes_hold(dump))
             return;
@@ -187,6 +210,7 @@ static void read_stacks(struct dump *dump) {
                 from = k + 1;
         if (!from)
             continue;
+        drop_mixed(thread, from);
         thread->frame_count -= from;
         memmove(thread->frames, thread->frames + from, thread->frame_count * sizeof *thread->frames);
         thread->complete = dump->complete = 0;
@@ -207,6 +231,8 @@ static int read_python(struct dump *dump) {
     number_threads(dump);
     for (int i = 0; i < dump->thread_count; i++)
         tell_state(dump, &dump->threads[i]);
+    if (options && options->native)
+        begin_native(dump);
     read_stacks(dump);
     forget_cached(dump->memory);
     read_thread_names(dump);
@@ -225,10 +251,11 @@ static int find_interpreter_of(struct dump *dump) {
 static int read_all(struct dump *dump) {
     struct target *target = dump->target;
     read_command(dump);
-    if (read_maps(target) || check_machine(target) || find_interpreter_of(dump) || find_layout(dump))
+    int is_core = core_of(dump->memory) != NULL;
+    if ((!is_core && (read_maps(target) || check_machine(target))) || find_interpreter_of(dump) || find_layout(dump))
         return -1;
     tell_time("python");
-    if (read_kernel_threads(dump))
+    if (is_core ? read_core_threads(dump) : read_kernel_threads(dump))
         return refuse_missing(target, target->pid);
     tell_time("threads");
     int failed = read_python(dump);
@@ -240,6 +267,7 @@ static void free_dump(struct dump *dump) {
     drop_frames(dump);
     for (int i = 0; i < dump->thread_count; i++)
         free(dump->threads[i].name);
+    close_native(dump->native);
     free(dump->threads);
     free(dump->interpreters);
     free(dump->command);
@@ -260,7 +288,7 @@ static void show(struct dump *dump) {
 
 /* What happened while we looked explains more than what we found. */
 static void check_gone(struct target *target, int read_some) {
-    if (!is_gone(target))
+    if (core_of(&target->memory) || !is_gone(target))
         return;
     if (read_some)
         refuse(target, "gone", "process %d has ended while it was read", target->pid);
@@ -284,7 +312,9 @@ static int dump_in_child(struct target *target) {
     clock_gettime(CLOCK_REALTIME, &now);
     dump.time = now.tv_sec;
     target->memory.reads_at_most = DUMP_READS_AT_MOST;
-    read_all(&dump);
+    int failed = read_all(&dump);
+    if (core_of(&target->memory))
+        explain_core(target, options->core, failed, &dump.time);
     check_gone(target, dump.thread_count > 0);
     int stranger = skip_strangers && is_stranger(target) && !dump.thread_count;
     if (!stranger)
@@ -360,6 +390,7 @@ static int find_target(struct target *target, pid_t pid) {
     return failed;
 }
 
+/* A process, or (0) the core file of the options. */
 static int dump_process(pid_t pid, int among_children) {
     struct target target;
     result = memfd_create("dump", MFD_CLOEXEC);
@@ -367,7 +398,8 @@ static int dump_process(pid_t pid, int among_children) {
         result = dup(1);
     skip_strangers = among_children;
     flush_output(1);            /* a child would have it, too */
-    int status = find_target(&target, pid) ? -1 : run_watched(dump_in_child, &target);
+    int refused = pid ? find_target(&target, pid) : open_core(&target, options->core, options->core_executable);
+    int status = refused ? -1 : run_watched(dump_in_child, &target);
     int skipped = among_children && (status == STRANGER || (status < 0 && is_stranger(&target)));
     size_t before = output_size();
     put(separator);
@@ -454,7 +486,7 @@ int print_dump(char **pids, int count, const struct dump_options *given) {
     struct timespec now;
     pid_t *wanted = calloc(count, sizeof *wanted);
     for (int i = 0; i < count; i++) {
-        if (!wanted || read_pid(pids[i], &wanted[i])) {
+        if (!wanted || (!given->core && read_pid(pids[i], &wanted[i]))) {
             fputs("pydbattach: not a process id: '", stderr);
             print_safely(stderr, pids[i]);
             fputs("'\n", stderr);
@@ -476,4 +508,53 @@ int print_dump(char **pids, int count, const struct dump_options *given) {
     if (options->json)
         put("\n]}\n");
     return flush_output(1) ? 1 : status;
+}
+
+/* ---- who holds the GIL ---- */
+
+static int find_holder(struct target *target) {
+    struct dump dump = {.target = target, .memory = &target->memory, .options = options, .complete = 1};
+    target->memory.reads_at_most = DUMP_READS_AT_MOST;
+    int found = 0;
+    if (!read_all(&dump))
+        for (int i = 0; i < dump.thread_count && !found; i++) {
+            const struct dump_thread *thread = &dump.threads[i];
+            if (thread->state != HOLDS_GIL && thread->state != COLLECTING)
+                continue;
+            printf("%d ", thread->number);
+            found = !print_where(stdout, thread);
+            putchar('\n');
+        }
+    free_dump(&dump);
+    return !found;
+}
+
+/* `pydblook gil PID`, see holder.c. Exit status 1: nobody, at this moment. */
+int print_holder(const char *text) {
+    static const struct dump_options none;
+    struct target target;
+    pid_t pid;
+    options = &none;
+    if (read_pid(text, &pid))
+        return 2;
+    int status = find_process(&target, pid, 0) || ask_permission(&target) ? -1 : run_watched(find_holder, &target);
+    if (status < 0)
+        status = complain(&target);
+    close_target(&target);
+    return status;
+}
+
+/* For the list: 3.12.1, or as much of it as the target tells. */
+void tell_version(struct target *target, char *text, size_t size) {
+    struct dump dump = {.target = target, .memory = &target->memory};
+    char line[sizeof target->refusal];
+    memcpy(line, &target->refusal, sizeof line);
+    snprintf(dump.version, sizeof dump.version, "%d.%d", target->python.version >> 8, target->python.version & 0xff);
+    if (!find_layout(&dump)) {
+        read_interpreters(&dump);
+        say_version(&dump);
+    }
+    memcpy(&target->refusal, line, sizeof line);        /* it is about the attach */
+    snprintf(text, size, "%s", dump.version);
+    free_dump(&dump);
 }

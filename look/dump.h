@@ -134,6 +134,7 @@ struct dump {
     uint64_t str_type;
     struct source *sources;
     int complete;
+    struct native *native;              /* for C frames; NULL: they are not wanted */
 };
 
 /* cache.c */
@@ -205,7 +206,14 @@ int flush_output(int fd);
 void show_text(struct dump *dump, const char *error);
 void show_json(struct dump *dump, const char *error);
 
+/* core_threads.c */
+int read_core_threads(struct dump *dump);
+
+/* holder.c */
+int print_where(FILE *to, const struct dump_thread *thread);
+
 /* dump.c */
+int print_holder(const char *pid);
 int print_dump(char **pids, int count, const struct dump_options *given);
 const char *say_call(long nr);
 uint32_t read_sys_version(struct dump *dump, uint64_t interpreter);

@@ -42,10 +42,9 @@ static void say_age(const struct target *target, char *text, size_t size) {
         snprintf(text, size, "%ldd%02ldh", age / 86400, age / 3600 % 24);
 }
 
-static void say_python(const struct target *target, char *text, size_t size) {
-    int version = target->python.version;
-    if (version)
-        snprintf(text, size, "%d.%d", version >> 8, version & 0xff);
+static void say_python(struct target *target, char *text, size_t size) {
+    if (target->python.version)
+        tell_version(target, text, size);
     else
         snprintf(text, size, "%s", !strcmp(target->refusal.brief, "PyPy") ? "PyPy" : "?");
 }
@@ -81,8 +80,8 @@ static int is_listed(const struct target *target, int refused) {
     return looks_like_python(target);
 }
 
-static void print_row(const struct target *target, int refused) {
-    char user[33], python[16], age[32], command[COMMAND_AT_MOST], *line = NULL, reason[160] = "";
+static void print_row(struct target *target, int refused) {
+    char user[33], python[32], age[32], command[COMMAND_AT_MOST], *line = NULL, reason[160] = "";
     size_t size = 0;
     struct passwd *who = getpwuid(target->status.uid);
     snprintf(user, sizeof user, "%u", target->status.uid);
@@ -93,7 +92,7 @@ static void print_row(const struct target *target, int refused) {
     say_command(target, command, sizeof command);
     if (refused)
         snprintf(reason, sizeof reason, "  (not: %s)", target->refusal.brief);
-    int used = printf("%7d %-8s %-6s %7d %7s ", target->pid, user, python, target->status.threads, age);
+    int used = printf("%7d %-8s %-8s %7d %7s ", target->pid, user, python, target->status.threads, age);
     FILE *safe = open_memstream(&line, &size);
     if (safe) {
         print_safely(safe, command);
@@ -137,7 +136,7 @@ int print_list(void) {
         fputs("pydbattach: /proc is not mounted here\n", stderr);
         return 1;
     }
-    printf("%7s %-8s %-6s %7s %7s %s\n", "PID", "USER", "PYTHON", "THREADS", "AGE", "COMMAND");
+    printf("%7s %-8s %-8s %7s %7s %s\n", "PID", "USER", "PYTHON", "THREADS", "AGE", "COMMAND");
     for (int i = 0; i < count; i++) {
         struct target target;
         int refused = look_at_process(&target, atoi(entries[i]->d_name), 0);

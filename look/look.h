@@ -10,6 +10,8 @@
  *   elfmem.c  an ELF image in memory: segments, dynamic symbols
  *   layout.c  where each CPython version keeps things
  *   python.c  which interpreter is it, is it ready
+ *   core.c    a core file in the place of a process
+ *   native.c  C frames
  *   threads.c which thread may be borrowed
  *   places.c  where stub, note and library can go
  *   plan.c    `pydblook plan`       list.c  `pydblook list`       dump.c ...  `pydblook dump`, see dump.h
@@ -246,6 +248,9 @@ int print_plan(struct target *target, const struct options *options);
 /* list.c */
 int print_list(void);
 
+/* dump.c */
+void tell_version(struct target *target, char *text, size_t size);
+
 /* pydblook.c */
 int look_at_process(struct target *target, pid_t pid, pid_t self);
 int look_into_memory(struct target *target);
@@ -263,6 +268,13 @@ struct signal_frame {
     size_t at;                  /* offset of its word in the stack that was searched */
     uint64_t pc, mask;          /* where it was interrupted, and the signals blocked there */
 };
+#define REGISTERS_AT_MOST 64
+#define DWARF_REGISTERS 17
+#define DWARF_SP 7
+void order_registers(const uint64_t *registers, uint64_t *dwarf, uint64_t *pc);
+uint64_t stack_pointer(const uint64_t *registers);
+uint64_t thread_pointer(const uint64_t *registers);
+long call_of_registers(const uint64_t *registers, uint64_t *argument);
 int find_signal_frame(const unsigned char *stack, size_t size, uint64_t base, size_t from, struct signal_frame *frame);
 
 #endif

@@ -5,6 +5,9 @@
  *   pydblook [-v] list                                      the Python processes here (list.c)
  *   pydblook [-v] [--json] [--no-fold] [--all-children] [--version V] dump PID...    all stacks (dump.c)
  *
+ *   pydblook [-v] [--json] ... --core CORE dump [EXECUTABLE]    the same of a core file (core.c)
+ *   pydblook [-v] gil PID                                   which thread holds the GIL, and where (holder.c)
+ *
  * -v tells the time of each step; --self names the launcher, which cannot be its own target;
  * --library is the pyinjectcode.so of this build, to know it again in the target.
  *
@@ -150,6 +153,7 @@ int main(int argc, char **argv) {
     static const struct option names[] = {
         {"self", required_argument, NULL, 's'}, {"library", required_argument, NULL, 'l'}, {"json", no_argument, NULL, 'j'},
         {"no-fold", no_argument, NULL, 'f'}, {"all-children", no_argument, NULL, 'c'}, {"version", required_argument, NULL, 'V'},
+        {"native", no_argument, NULL, 'n'}, {"core", required_argument, NULL, 'o'}, {"colour", no_argument, NULL, 'C'},
         {0}};
     struct dump_options dump = {.fold = 1, .version = ""};
     int c;
@@ -166,6 +170,12 @@ int main(int argc, char **argv) {
             dump.fold = 0;
         else if (c == 'c')
             dump.children = 1;
+        else if (c == 'n')
+            dump.native = 1;
+        else if (c == 'o')
+            dump.core = optarg;
+        else if (c == 'C')
+            dump.colour = 1;
         else if (c == 'V')
             dump.version = optarg;
         else
@@ -175,11 +185,16 @@ int main(int argc, char **argv) {
         return plan(argv[optind + 1]);
     if (argc - optind == 1 && !strcmp(argv[optind], "list"))
         return print_list();
-    if (argc - optind >= 2 && !strcmp(argv[optind], "dump")) {
+    if (argc - optind == 2 && !strcmp(argv[optind], "gil"))
+        return print_holder(argv[optind + 1]);
+    if (dump.core && (argc - optind < 1 || argc - optind > 2))
+        return usage();
+    if (argc - optind >= (dump.core ? 1 : 2) && !strcmp(argv[optind], "dump")) {
         last_time = now_ms();
         const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
-        dump.colour = isatty(1) && !(no_colour && no_colour[0]) && terminal && strcmp(terminal, "dumb");
-        return print_dump(argv + optind + 1, argc - optind - 1, &dump);
+        dump.colour |= isatty(1) && !(no_colour && no_colour[0]) && terminal && strcmp(terminal, "dumb");
+        dump.core_executable = dump.core && argc - optind == 2 ? argv[optind + 1] : NULL;
+        return print_dump(argv + optind + 1, dump.core ? 1 : argc - optind - 1, &dump);
     }
     return usage();
 }

@@ -33,8 +33,8 @@ static const struct {
 
 static int find_version(struct target *target, struct elf *elf) {
     uint64_t at = find_symbol(elf, "Py_Version"), number;
-    if (at && !read_memory(&target->memory, at, &number, sizeof number) && number >> 24 == 3)
-        return number >> 16;
+    if (at)         /* in a core without its file it cannot be read, and then nothing may be guessed */
+        return !read_memory(&target->memory, at, &number, sizeof number) && number >> 24 == 3 ? number >> 16 : 0;
     int is_two = find_symbol(elf, "PyString_FromString") != 0;
     for (size_t i = 0; i < sizeof arrivals / sizeof *arrivals; i++)
         if (is_two == (arrivals[i].version < 0x0300) && find_symbol(elf, arrivals[i].symbol))

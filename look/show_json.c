@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "dump.h"
+#include "mixed.h"
 
 static void put_number(const char *name, double value) {
     if (value < 0)
@@ -31,10 +31,18 @@ static void put_command(const struct dump *dump) {
     put("]");
 }
 
+static void put_native_frame(const struct native_frame *frame) {
+    put("{\"kind\": \"native\", \"function\": ");
+    put_json(frame->function);
+    put_text("file", frame->module);
+    putf(", \"address\": %llu, \"offset\": %llu", (unsigned long long)frame->pc, (unsigned long long)frame->offset);
+    put(", \"qualified_name\": null, \"line\": null, \"source\": null, \"source_changed\": false}");
+}
+
 static void put_frame(struct dump *dump, struct dump_frame *frame) {
     int changed;
     char *source = find_source_line(dump, frame, &changed);
-    put("{\"function\": ");
+    put(dump->options->native ? "{\"kind\": \"python\", \"function\": " : "{\"function\": ");
     put_json(frame->code->name);
     put_text("qualified_name", frame->code->qualified_name);
     put_text("file", frame->code->file);
@@ -63,8 +71,19 @@ static void put_thread(struct dump *dump, struct dump_thread *thread) {
     put_text("system_call", thread->system_call >= 0 ? say_call(thread->system_call) : NULL);
     put_number("cpu_seconds", thread->cpu_seconds);
     put_number("off_cpu_seconds", thread->off_cpu_seconds);
+    const struct mixed *mixed = thread->native;
+    if (dump->options->native)
+        put_text("native_error", mixed ? mixed->trouble : "there are no C frames");
     putf(", \"complete\": %s,\n     \"frames\": [", thread->complete ? "true" : "false");
-    for (int i = 0; i < thread->frame_count; i++) {
+    for (int i = 0; mixed && i < mixed->count; i++) {
+        put(sign);
+        if (mixed->items[i].native)
+            put_native_frame(mixed->items[i].native);
+        else
+            put_frame(dump, &thread->frames[mixed->items[i].frame]);
+        sign = ",\n                ";
+    }
+    for (int i = 0; i < thread->frame_count && !mixed; i++) {
         if (thread->frames[i].hidden)
             continue;
         put(sign);
@@ -77,6 +96,8 @@ static void put_thread(struct dump *dump, struct dump_thread *thread) {
 void show_json(struct dump *dump, const char *error) {
     const struct target *target = dump->target;
     putf("  {\"pid\": %d", target->pid);
+    if (dump->options->core)
+        put_text("core", dump->options->core);
     put_text("user", dump->user[0] ? dump->user : NULL);
     put_command(dump);
     put_text("executable", target->exe[0] ? target->exe : NULL);

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "dump.h"
+#include "mixed.h"
 
 #define BOLD "\033[1m"
 #define DIM "\033[2m"
@@ -50,6 +50,8 @@ static uint64_t hash_thread(const struct dump_thread *thread) {
     if (!thread->state_address)
         for (const char *c = thread->native_name; *c; c++)
             hash = mix(hash, (unsigned char)*c);
+    if (thread->native)
+        hash = mix(hash, hash_mixed(thread));
     for (int i = 0; i < thread->frame_count; i++)
         if (!thread->frames[i].hidden)
             hash = mix(mix(hash, thread->frames[i].code_address), thread->frames[i].line);
@@ -66,7 +68,7 @@ static int is_alike(const struct dump_thread *a, const struct dump_thread *b) {
     int i = 0, k = 0;
     if (a->state != b->state || a->system_call != b->system_call || a->interpreter != b->interpreter
         || a->complete != b->complete || !a->state_address != !b->state_address
-        || (!a->state_address && strcmp(a->native_name, b->native_name)))
+        || (!a->state_address && strcmp(a->native_name, b->native_name)) || !is_mixed_alike(a, b))
         return 0;
     for (;;) {
         const struct dump_frame *one = next_shown(a, &i), *two = next_shown(b, &k);
@@ -282,6 +284,41 @@ static void put_frame(struct dump *dump, struct dump_frame *frame) {
     free(source);
 }
 
+static void put_native_frame(const struct native_frame *frame) {
+    put("    ");
+    colour(DIM);
+    if (frame->function) {
+        put_safely(frame->function);
+        putf("+%#llx, ", (unsigned long long)frame->offset);
+        put_safely(frame->module);
+    } else {
+        put("?, ");
+        put_safely(frame->module ? frame->module : "no file");
+        putf("+%#llx", (unsigned long long)frame->offset);
+    }
+    colour(PLAIN);
+    put_char('\n');
+}
+
+/* The frames of a thread that was asked for its C frames, too. */
+static int put_mixed(struct dump *dump, const struct dump_thread *thread) {
+    const struct mixed *mixed = thread->native;
+    for (int i = 0; i < mixed->count; i++) {
+        if (mixed->items[i].native)
+            put_native_frame(mixed->items[i].native);
+        else
+            put_frame(dump, &thread->frames[mixed->items[i].frame]);
+    }
+    if (mixed->trouble) {
+        colour(YELLOW);
+        put(mixed->stack.count ? "    (C frames end here: " : "    (no C frames: ");
+        put_safely(mixed->trouble);
+        put(")\n");
+        colour(PLAIN);
+    }
+    return mixed->count;
+}
+
 static void put_group(struct dump *dump, const struct group *group) {
     struct dump_thread *thread = group->members[0];
     int shown = 0;
@@ -292,7 +329,9 @@ static void put_group(struct dump *dump, const struct group *group) {
         put("    (incomplete: the stack has changed while it was read; inner frames are missing)\n");
         colour(PLAIN);
     }
-    for (int i = 0; i < thread->frame_count; i++) {
+    if (thread->native)
+        shown = put_mixed(dump, thread);
+    for (int i = 0; i < thread->frame_count && !thread->native; i++) {
         if (thread->frames[i].hidden)
             continue;
         put_frame(dump, &thread->frames[i]);
@@ -307,7 +346,7 @@ static void put_process(const struct dump *dump) {
     time_t now = dump->time;
     struct tm local;
     colour(BOLD);
-    putf("process %d:", dump->target->pid);
+    putf("%sprocess %d:", dump->options->core ? "core of " : "", dump->target->pid);
     for (const char *at = dump->command; at < dump->command + dump->command_size; at += strlen(at) + 1) {
         put_char(' ');
         put_safely(at);

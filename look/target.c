@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core.h"
 #include "look.h"
 
 #define MAPS_AT_MOST (64u << 20)
@@ -71,6 +72,7 @@ void close_target(struct target *target) {
         close(target->proc);
     if (target->memory.fd >= 0)
         close(target->memory.fd);
+    close_core(core_of(&target->memory));
     free(target->maps);
     free(target->mappings);
     free(target->images);

@@ -383,6 +383,22 @@ def test_compiler_missing(missing, victim, refused, fresh_copy, tmp_path):
             target=target.pid, launcher=str(fresh_copy / "pydbattach.sh"), env={"PATH": without})
 
 
+@pytest.mark.parametrize("header, message", [
+    ("elfutils/libdwfl.h", "the headers of elfutils are missing; install them: apt-get install libdw-dev, "
+                           "dnf install elfutils-devel or apk add elfutils-dev"),
+    ("readline/readline.h", "the headers of readline are missing; install them: apt-get install libreadline-dev, "
+                            "dnf install readline-devel or apk add readline-dev")], ids=["elfutils", "readline"])
+def test_headers_missing(header, message, victim, batch, fresh_copy, tmp_path):
+    target = victim(name="sleep", blocked=True)
+    compiler = tmp_path / "cc"
+    compiler.write_text("#!/bin/sh\necho 'fatal error: %s: No such file or directory' >&2\nexit 1\n" % header)
+    compiler.chmod(0o755)
+    done = batch(target.pid, launcher=str(fresh_copy / "pydbattach.sh"), env={"CC": str(compiler)})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "pydbattach: " + message
+    target.assert_unharmed()
+
+
 def test_fresh_checkout_builds_itself_and_says_so(victim, batch, fresh_copy):
     target = victim(name="sleep", blocked=True)
     for said in ("pydbattach: building ...\n", ""):
