@@ -40,6 +40,7 @@
 #include "native.h"
 
 #define STOP_MS 300             /* a thread that runs or sleeps stops within one */
+#define ALL_STOPS_MS 1500       /* for those that did not, together; then the others get 10 */
 #define STACK_AT_MOST (8ul << 20)
 #define FRAMES_AT_MOST 20000
 #define RED_ZONE 128
@@ -95,6 +96,7 @@ struct native {
     uint64_t stack_at, stack_size, stack_room, stack_end;
     struct native_stack *out;
     int cut;
+    int in_vain;                /* ms that were waited for threads that did not stop */
 };
 
 /* ---- the files ---- */
@@ -441,7 +443,8 @@ static int64_t clock_us(void) {
 
 /* Its status once it has stopped; -1 when it has not, or has ended. */
 static int wait_for_stop(struct stop *stop, pid_t tid, int *status) {
-    int64_t until = clock_us() + STOP_MS * 1000, left;
+    int ms = stop->native->in_vain + STOP_MS > ALL_STOPS_MS ? 10 : STOP_MS;
+    int64_t until = clock_us() + ms * 1000, left;
     while ((left = until - clock_us()) > 0) {
         pid_t got = waitpid(tid, status, __WALL | WNOHANG);
         if (got < 0 || (got == tid && !WIFSTOPPED(*status))) {
@@ -453,7 +456,8 @@ static int wait_for_stop(struct stop *stop, pid_t tid, int *status) {
         struct timespec time = {.tv_nsec = (left < 20000 ? left : 20000) * 1000};
         sigtimedwait(&stop->child, NULL, &time);        /* it comes with the stop; if not, look again */
     }
-    snprintf(stop->trouble, stop->size, "the thread did not stop within %d ms", STOP_MS);
+    stop->native->in_vain += ms;
+    snprintf(stop->trouble, stop->size, "the thread did not stop within %d ms", ms);
     return -1;
 }
 
