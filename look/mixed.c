@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core.h"
 #include "mixed.h"
 
 struct group {
@@ -135,6 +136,15 @@ static void read_python(void *argument) {
         reading->count = find_groups(reading->dump, reading->thread, reading->groups);
 }
 
+/* The code objects of a stack, before it stands still: most of the reading is then done. */
+static void warm_up(struct dump *dump, struct dump_thread *thread) {
+    int frames = dump->all_frames;
+    if (core_of(dump->memory) || !thread->state_address)
+        return;
+    read_frames(dump, thread);
+    dump->all_frames = frames;
+}
+
 /* Both stacks of a thread; `read` fills in the Python one. */
 void read_mixed(struct native *native, pid_t tid, struct dump *dump, struct dump_thread *thread,
                 void (*read)(struct dump *dump, struct dump_thread *thread)) {
@@ -144,6 +154,7 @@ void read_mixed(struct native *native, pid_t tid, struct dump *dump, struct dump
         read(dump, thread);
         return;
     }
+    warm_up(dump, thread);
     read_native(native, tid, read_python, &reading, &mixed->stack);
     mixed->trouble = mixed->stack.trouble[0] ? mixed->stack.trouble : NULL;
     mixed->items = calloc(mixed->stack.count + thread->frame_count + 1, sizeof *mixed->items);

@@ -29,6 +29,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -526,6 +527,7 @@ static void *stop_and_copy(void *argument) {
     struct stop *stop = argument;
     pid_t tid = stop->native->tid;
     int status;
+    setpriority(PRIO_PROCESS, gettid(), -20);   /* if we may: a busy machine shall not make the stop longer */
     if (ptrace(PTRACE_SEIZE, tid, 0, 0)) {
         snprintf(stop->trouble, stop->size, "cannot stop the thread: %s", strerror(errno));
         return NULL;
