@@ -278,3 +278,26 @@ def test_core_with_random_bytes(seed, core):
             for at, byte in reversed(before):
                 file.seek(at)
                 file.write(byte)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_core_of_a_program_whose_file_is_damaged(seed, stuck, cores):
+    """Unwind tables, symbols and sections of a file that begins as it did, but is random further on."""
+    copy = shutil.copy(DEBIAN.path, str(cores / "python3.11"))
+    target = stuck(pythons.Python("3.11", copy, None), env={"PYTHONHOME": "/usr"})
+    core = make_core(target.pid, cores)
+    target.end()
+    chosen = random.Random(seed)
+    size = os.path.getsize(copy)
+    whole = look_at_core(core)
+    assert whole.returncode == 0
+    for _ in range(12):
+        with open(copy, "r+b") as file:
+            for _ in range(chosen.choice([10, 1000, 20000])):
+                file.seek(chosen.randrange(4096, size))
+                file.write(bytes([chosen.choice([0, 255, chosen.randrange(256)])]))
+            if chosen.randrange(3) == 0:
+                file.seek(size - 30 * 64 - 64)          # section headers
+                file.write(bytes(chosen.randrange(256) for _ in range(30 * 64)))
+        look_at_core(core)
+        shutil.copy(DEBIAN.path, copy)
