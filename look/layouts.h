@@ -97,7 +97,22 @@
     field(set_used) \
     field(set_table) \
     field(set_mask) \
-    field(module_dict)
+    field(module_dict) \
+    field(type_qualified_name) \
+    field(unicode_wide) \
+    field(bytearray_start) \
+    field(function_qualified_name) \
+    field(generator_qualified_name) \
+    field(module_name) \
+    field(frame_mapping) \
+    field(frame_globals) \
+    field(has_tagged_lengths) \
+    field(has_tagged_references) \
+    field(has_count_flags) \
+    field(has_prefixed_values) \
+    field(has_inline_values) \
+    field(has_values_pointer) \
+    field(has_tagged_values)
 
 #define LAYOUT_ROWS \
     {.version = 0x0306, .free_threaded = 0, .interpreter_next = 0, .interpreter_threads = 8, .interpreter_modules = 16, \
@@ -112,7 +127,8 @@
         = 32, .unicode_ascii_size = 48, .unicode_compact_size = 72, .unicode_data = 72, .unicode_kind_shift = 2, \
         .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = 16, .long_digits = 24, \
         .float_value = 16, .list_items = 24, .tuple_items = 24, .set_used = 24, .set_table = 40, .set_mask = 32, \
-        .module_dict = 16}, \
+        .module_dict = 16, .type_qualified_name = 848, .unicode_wide = 40, .bytearray_start = 40, .function_qualified_name \
+        = 104, .generator_qualified_name = 56, .module_name = 48, .frame_mapping = 56, .frame_globals = 48}, \
     {.version = 0x0307, .free_threaded = 0, .runtime_initialized = 0, .runtime_finalizing = 8, .runtime_interpreters = 24, \
         .runtime_main = 32, .runtime_gil = 1264, .runtime_collecting = 632, .interpreter_next = 0, .interpreter_id = 16, \
         .interpreter_threads = 8, .interpreter_modules = 40, .gc_collecting = 312, .gil_holder = 8, .gil_locked = 16, \
@@ -127,7 +143,9 @@
         40, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 48, .unicode_compact_size = 72, .unicode_data \
         = 72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items = 32, .long_size \
         = 16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 24, .set_used = 24, .set_table = 40, \
-        .set_mask = 32, .module_dict = 16}, \
+        .set_mask = 32, .module_dict = 16, .type_qualified_name = 848, .unicode_wide = 40, .bytearray_start = 40, \
+        .function_qualified_name = 104, .generator_qualified_name = 56, .module_name = 48, .frame_mapping = 56, \
+        .frame_globals = 48}, \
     {.version = 0x0308, .free_threaded = 0, .runtime_initialized = 12, .runtime_finalizing = 16, .runtime_interpreters = \
         32, .runtime_main = 40, .runtime_main_thread = 72, .runtime_gil = 1152, .runtime_collecting = 544, \
         .interpreter_next = 0, .interpreter_id = 16, .interpreter_threads = 8, .interpreter_modules = 56, .gc_collecting = \
@@ -142,7 +160,9 @@
         .keys_entry_count = 32, .keys_indices = 40, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 48, \
         .unicode_compact_size = 72, .unicode_data = 72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, \
         .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = \
-        24, .tuple_items = 24, .set_used = 24, .set_table = 40, .set_mask = 32, .module_dict = 16}, \
+        24, .tuple_items = 24, .set_used = 24, .set_table = 40, .set_mask = 32, .module_dict = 16, .type_qualified_name = \
+        864, .unicode_wide = 40, .bytearray_start = 40, .function_qualified_name = 104, .generator_qualified_name = 56, \
+        .module_name = 48, .frame_mapping = 56, .frame_globals = 48}, \
     {.version = 0x0309, .free_threaded = 0, .runtime_initialized = 12, .runtime_finalizing = 16, .runtime_interpreters = \
         32, .runtime_main = 40, .runtime_main_thread = 72, .runtime_gil = 352, .interpreter_next = 0, .interpreter_id = 24, \
         .interpreter_threads = 8, .interpreter_modules = 856, .interpreter_gc = 616, .gc_collecting = 200, .gil_holder = 8, \
@@ -157,7 +177,9 @@
         40, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 48, .unicode_compact_size = 72, .unicode_data \
         = 72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items = 32, .long_size \
         = 16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 24, .set_used = 24, .set_table = 40, \
-        .set_mask = 32, .module_dict = 16}, \
+        .set_mask = 32, .module_dict = 16, .type_qualified_name = 856, .unicode_wide = 40, .bytearray_start = 40, \
+        .function_qualified_name = 104, .generator_qualified_name = 56, .module_name = 48, .frame_mapping = 56, \
+        .frame_globals = 48}, \
     {.version = 0x030a, .free_threaded = 0, .runtime_initialized = 12, .runtime_finalizing = 16, .runtime_interpreters = \
         32, .runtime_main = 40, .runtime_main_thread = 72, .runtime_gil = 352, .interpreter_next = 0, .interpreter_id = 24, \
         .interpreter_threads = 8, .interpreter_modules = 856, .interpreter_gc = 616, .gc_collecting = 200, .gil_holder = 8, \
@@ -172,7 +194,9 @@
         40, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 48, .unicode_compact_size = 72, .unicode_data \
         = 72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items = 32, .long_size \
         = 16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 24, .set_used = 24, .set_table = 40, \
-        .set_mask = 32, .module_dict = 16}, \
+        .set_mask = 32, .module_dict = 16, .type_qualified_name = 864, .unicode_wide = 40, .bytearray_start = 40, \
+        .function_qualified_name = 40, .generator_qualified_name = 48, .module_name = 48, .frame_mapping = 56, \
+        .frame_globals = 48}, \
     {.version = 0x030b, .free_threaded = 0, .runtime_initialized = 16, .runtime_finalizing = 24, .runtime_interpreters = \
         40, .runtime_main = 48, .runtime_main_thread = 80, .runtime_gil = 360, .interpreter_next = 0, .interpreter_id = 48, \
         .interpreter_threads = 16, .interpreter_modules = 888, .interpreter_gc = 648, .gc_collecting = 200, .gil_holder = \
@@ -189,7 +213,9 @@
         .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 48, .unicode_compact_size = \
         72, .unicode_data = 72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items \
         = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 24, .set_used = 24, \
-        .set_table = 40, .set_mask = 32, .module_dict = 16}, \
+        .set_table = 40, .set_mask = 32, .module_dict = 16, .type_qualified_name = 864, .unicode_wide = 40, \
+        .bytearray_start = 40, .function_qualified_name = 40, .generator_qualified_name = 40, .module_name = 48, \
+        .frame_mapping = 24, .frame_globals = 8, .has_prefixed_values = 1, .has_values_pointer = 1}, \
     {.version = 0x030c, .free_threaded = 0, .runtime_initialized = 16, .runtime_finalizing = 24, .runtime_interpreters = \
         40, .runtime_main = 48, .runtime_main_thread = 64, .interpreter_next = 0, .interpreter_id = 8, .interpreter_threads \
         = 72, .interpreter_modules = 944, .interpreter_gil = 384, .interpreter_gc = 112, .gc_collecting = 200, .gil_holder \
@@ -206,7 +232,10 @@
         .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 40, \
         .unicode_compact_size = 56, .unicode_data = 56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, \
         .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = \
-        24, .tuple_items = 24, .set_used = 24, .set_table = 40, .set_mask = 32, .module_dict = 16}, \
+        24, .tuple_items = 24, .set_used = 24, .set_table = 40, .set_mask = 32, .module_dict = 16, .type_qualified_name = \
+        872, .bytearray_start = 40, .function_qualified_name = 40, .generator_qualified_name = 32, .module_name = 48, \
+        .frame_mapping = 40, .frame_globals = 24, .has_tagged_lengths = 1, .has_prefixed_values = 1, .has_tagged_values = \
+        1}, \
     {.version = 0x030d, .free_threaded = 0, .runtime_initialized = 600, .runtime_finalizing = 608, .runtime_interpreters = \
         632, .runtime_main = 640, .runtime_main_thread = 656, .interpreter_next = 7264, .interpreter_id = 7272, \
         .interpreter_threads = 7344, .interpreter_modules = 7656, .interpreter_gil = 16, .interpreter_gc = 7400, \
@@ -223,7 +252,9 @@
         .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 40, \
         .unicode_compact_size = 56, .unicode_data = 56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, \
         .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = \
-        24, .tuple_items = 24, .set_used = 24, .set_table = 40, .set_mask = 32, .module_dict = 16}, \
+        24, .tuple_items = 24, .set_used = 24, .set_table = 40, .set_mask = 32, .module_dict = 16, .type_qualified_name = \
+        872, .bytearray_start = 40, .function_qualified_name = 40, .generator_qualified_name = 32, .module_name = 48, \
+        .frame_mapping = 40, .frame_globals = 24, .has_tagged_lengths = 1, .has_inline_values = 1}, \
     {.version = 0x030d, .free_threaded = 1, .runtime_initialized = 600, .runtime_finalizing = 608, .runtime_interpreters = \
         632, .runtime_main = 640, .runtime_main_thread = 656, .interpreter_next = 7264, .interpreter_id = 7272, \
         .interpreter_threads = 7344, .interpreter_modules = 7664, .interpreter_gil = 16, .interpreter_gc = 7400, \
@@ -240,7 +271,9 @@
         .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 32, .unicode_state = 48, .unicode_ascii_size = 56, \
         .unicode_compact_size = 72, .unicode_data = 72, .unicode_kind_shift = 2, .unicode_compact_shift = 5, \
         .unicode_ascii_shift = 6, .bytes_items = 48, .long_size = 32, .long_digits = 40, .float_value = 32, .list_items = \
-        40, .tuple_items = 40, .set_used = 40, .set_table = 56, .set_mask = 48, .module_dict = 32}, \
+        40, .tuple_items = 40, .set_used = 40, .set_table = 56, .set_mask = 48, .module_dict = 32, .type_qualified_name = \
+        888, .bytearray_start = 56, .function_qualified_name = 56, .generator_qualified_name = 48, .module_name = 64, \
+        .frame_mapping = 40, .frame_globals = 24, .has_tagged_lengths = 1, .has_inline_values = 1}, \
     {.version = 0x030e, .free_threaded = 0, .runtime_initialized = 776, .runtime_finalizing = 784, .runtime_interpreters = \
         808, .runtime_main = 816, .runtime_main_thread = 832, .interpreter_next = 7272, .interpreter_id = 7280, \
         .interpreter_threads = 7344, .interpreter_modules = 7688, .interpreter_gil = 16, .interpreter_gc = 7408, \
@@ -258,7 +291,9 @@
         .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 40, .unicode_compact_size = 56, .unicode_data = \
         56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = \
         16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 32, .set_used = 24, .set_table = 40, \
-        .set_mask = 32, .module_dict = 16}, \
+        .set_mask = 32, .module_dict = 16, .type_qualified_name = 872, .bytearray_start = 40, .function_qualified_name = \
+        40, .generator_qualified_name = 32, .module_name = 48, .frame_mapping = 40, .frame_globals = 24, \
+        .has_tagged_lengths = 1, .has_tagged_references = 1, .has_count_flags = 1, .has_inline_values = 1}, \
     {.version = 0x030e, .free_threaded = 1, .runtime_initialized = 776, .runtime_finalizing = 784, .runtime_interpreters = \
         808, .runtime_main = 816, .runtime_main_thread = 832, .interpreter_next = 7272, .interpreter_id = 7280, \
         .interpreter_threads = 7344, .interpreter_modules = 7712, .interpreter_gil = 16, .interpreter_gc = 7408, \
@@ -276,7 +311,9 @@
         .unicode_length = 32, .unicode_state = 48, .unicode_ascii_size = 56, .unicode_compact_size = 72, .unicode_data = \
         72, .unicode_kind_shift = 8, .unicode_compact_shift = 11, .unicode_ascii_shift = 12, .bytes_items = 48, .long_size \
         = 32, .long_digits = 40, .float_value = 32, .list_items = 40, .tuple_items = 48, .set_used = 40, .set_table = 56, \
-        .set_mask = 48, .module_dict = 32}, \
+        .set_mask = 48, .module_dict = 32, .type_qualified_name = 888, .bytearray_start = 56, .function_qualified_name = \
+        56, .generator_qualified_name = 48, .module_name = 64, .frame_mapping = 40, .frame_globals = 24, \
+        .has_tagged_lengths = 1, .has_tagged_references = 1, .has_count_flags = 1, .has_inline_values = 1}, \
     {.version = 0x030f, .free_threaded = 0, .runtime_initialized = 904, .runtime_finalizing = 912, .runtime_interpreters = \
         936, .runtime_main = 944, .runtime_main_thread = 960, .interpreter_next = 7264, .interpreter_id = 7272, \
         .interpreter_threads = 7336, .interpreter_modules = 7592, .interpreter_gil = 16, .interpreter_gc = 7400, \
@@ -294,7 +331,9 @@
         .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 40, .unicode_compact_size = 56, .unicode_data = \
         56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = \
         16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 32, .set_used = 24, .set_table = 40, \
-        .set_mask = 32, .module_dict = 16}, \
+        .set_mask = 32, .module_dict = 16, .type_qualified_name = 880, .bytearray_start = 40, .function_qualified_name = \
+        40, .generator_qualified_name = 32, .module_name = 40, .frame_mapping = 40, .frame_globals = 24, \
+        .has_tagged_lengths = 1, .has_tagged_references = 1, .has_count_flags = 1, .has_inline_values = 1}, \
     {.version = 0x030f, .free_threaded = 1, .runtime_initialized = 904, .runtime_finalizing = 912, .runtime_interpreters = \
         936, .runtime_main = 944, .runtime_main_thread = 960, .interpreter_next = 7264, .interpreter_id = 7272, \
         .interpreter_threads = 7336, .interpreter_modules = 7592, .interpreter_gil = 16, .interpreter_gc = 7400, \
@@ -312,7 +351,9 @@
         .unicode_length = 32, .unicode_state = 48, .unicode_ascii_size = 56, .unicode_compact_size = 72, .unicode_data = \
         72, .unicode_kind_shift = 8, .unicode_compact_shift = 11, .unicode_ascii_shift = 12, .bytes_items = 48, .long_size \
         = 32, .long_digits = 40, .float_value = 32, .list_items = 40, .tuple_items = 48, .set_used = 40, .set_table = 56, \
-        .set_mask = 48, .module_dict = 32},
+        .set_mask = 48, .module_dict = 32, .type_qualified_name = 896, .bytearray_start = 56, .function_qualified_name = \
+        56, .generator_qualified_name = 48, .module_name = 56, .frame_mapping = 40, .frame_globals = 24, \
+        .has_tagged_lengths = 1, .has_tagged_references = 1, .has_count_flags = 1, .has_inline_values = 1},
 
 /* Where _Py_DebugOffsets tells it; .at fields that are 0 are not told. */
 #define TOLD_ROWS \

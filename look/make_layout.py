@@ -143,6 +143,24 @@ field("set_table", (6, 15, at("PySetObject", "table")))
 field("set_mask", (6, 15, at("PySetObject", "mask")))
 field("module_dict", (6, 15, "MODULE_DICT"))
 
+# -- values (values.c)
+field("type_qualified_name", (6, 15, at("PyHeapTypeObject", "ht_qualname")))
+field("unicode_wide", (6, 11, at("PyASCIIObject", "wstr")))
+field("bytearray_start", (6, 15, at("PyByteArrayObject", "ob_start")))
+field("function_qualified_name", (6, 15, at("PyFunctionObject", "func_qualname")))
+field("generator_qualified_name", (6, 15, at("PyGenObject", "gi_qualname")))
+field("module_name", (6, 12, "MODULE_DICT + 4 * sizeof(void *)"), (13, 15, at("PyModuleObject", "md_name")))
+field("frame_mapping", (6, 15, at(F, "f_locals")))
+field("frame_globals", (6, 15, at(F, "f_globals")))
+# ... and what is not a place but a manner
+field("has_tagged_lengths", (12, 15, "1"))          # of int: length << 3 | sign; before: a signed length
+field("has_tagged_references", (14, 15, "1"))       # in frames: bits 0 and 1 are no part of the address
+field("has_count_flags", (14, 15, "1"))             # a reference count has 32 bits
+field("has_prefixed_values", (11, 12, "1"))         # split dictionary: the order of its values is before them
+field("has_inline_values", (13, 15, "1"))           # ... is behind them, and they may be in the object itself
+field("has_values_pointer", (11, 11, "1"))          # values of an instance: a word of their own before its dictionary
+field("has_tagged_values", (12, 12, "1"))           # ... one word for either, bit 0 tells
+
 PROGRAM = r"""
 #define Py_BUILD_CORE 1
 #define Py_BUILD_CORE_MODULE 1
@@ -189,6 +207,8 @@ def list_includes(minor):
     wanted = names.get(minor, ["internal/pycore_interp.h", "internal/pycore_runtime.h", "internal/pycore_gil.h"])
     if minor >= 11:
         wanted += ["internal/pycore_frame.h", "internal/pycore_dict.h", "internal/pycore_code.h", "internal/pycore_object.h"]
+    if minor >= 13:
+        wanted.append("internal/pycore_moduleobject.h")
     if minor >= 14:
         wanted += ["internal/pycore_interpframe.h", "internal/pycore_interpframe_structs.h"]
     return wanted

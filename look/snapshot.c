@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+ * snapshot.c - pages of the target's memory as they were at one moment, more or less.
+ *
+ * Objects are small and lie beside each other: a page that was read for one mostly has the next one, too,
+ * and one process_vm_readv of many pages costs little more than one of a single page. A snapshot is
+ * begun anew for each thread, so that nothing in it is older than the pointer that led there by more
+ * than it takes to read a thread; and in the end its pages are read again: what is the same then has
+ * been the same in between. `consult` notes what the caller relies on, `peek` does not (a reference
+ * count, a type).
+ */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+
+#include "values.h"
+
+#define BATCH 256               /* pages in one call */
+#define USED_AT_MOST (1 << 18)
+
+static unsigned hash_page(uint64_t address) {
+    return (address / PAGE * 0x9e3779b97f4a7c15ull) >> 40;
+}
+
+/* Its place in the table: of the page, or where it would be. */
+static unsigned find_slot(const struct snapshot *snapshot, uint64_t address) {
+    unsigned slot = hash_page(address) & (snapshot->table_size - 1);
+    while (snapshot->table[slot] && snapshot->pages[snapshot->table[slot] - 1].address != address)
+        slot = (slot + 1) & (snapshot->table_size - 1);
+    return slot;
+}
+
+void begin_snapshot(struct snapshot *snapshot) {
+    for (int i = snapshot->count; i; i--)
+        snapshot->table[find_slot(snapshot, snapshot->pages[i - 1].address)] = 0;
+    snapshot->count = snapshot->used_count = 0;
+    snapshot->last_bytes = NULL;
+}
+
+void free_snapshot(struct snapshot *snapshot) {
+    free(snapshot->pages);
+    free(snapshot->bytes);
+    free(snapshot->table);
+    free(snapshot->used);
+    *snapshot = (struct snapshot){0};
+}
+
+/* Room for one page more. The table is never more than half full. */
+static int make_room(struct snapshot *snapshot) {
+    if (snapshot->count < snapshot->room)
+        return 0;
+    if (snapshot->count >= snapshot->page_limit)
+        return -1;
+    int room = snapshot->room ? 2 * snapshot->room : 64;
+    struct page *pages = realloc(snapshot->pages, room * sizeof *pages);
+    if (pages)
+        snapshot->pages = pages;
+    unsigned char *bytes = realloc(snapshot->bytes, room * PAGE);
+    if (bytes)
+        snapshot->bytes = bytes;
+    int *table = calloc(4 * room, sizeof *table);
+    if (!pages || !bytes || !table) {
+        free(table);
+        return -1;
+    }
+    free(snapshot->table);
+    snapshot->table = table;
+    snapshot->table_size = 4 * room;
+    snapshot->room = room;
+    snapshot->last_bytes = NULL;
+    for (int i = 0; i < snapshot->count; i++)
+        table[find_slot(snapshot, snapshot->pages[i].address)] = i + 1;
+    return 0;
+}
+
+/* The page's index, -1 if there is no room; new: it has still to be read. */
+static int add_page(struct snapshot *snapshot, uint64_t address, int *new) {
+    *new = 0;
+    if (snapshot->table_size) {
+        int found = snapshot->table[find_slot(snapshot, address)];
+        if (found)
+            return found - 1;
+    }
+    if (make_room(snapshot))
+        return -1;
+    snapshot->pages[snapshot->count] = (struct page){address, 0};
+    snapshot->table[find_slot(snapshot, address)] = snapshot->count + 1;
+    *new = 1;
+    return snapshot->count++;
+}
+
+static void read_page(struct snapshot *snapshot, int index) {
+    struct page *page = &snapshot->pages[index];
+    page->unreadable = read_memory(snapshot->memory, page->address, snapshot->bytes + index * PAGE, PAGE) != 0;
+}
+
+/* Pages first ... end of the snapshot, in few calls. */
+static void read_pages(struct snapshot *snapshot, int first, int end) {
+    struct piece pieces[BATCH];
+    while (first < end) {
+        int n = end - first < BATCH ? end - first : BATCH;
+        for (int i = 0; i < n; i++)
+            pieces[i] = (struct piece){snapshot->pages[first + i].address, snapshot->bytes + (first + i) * PAGE, PAGE, 0};
+        read_pieces(snapshot->memory, pieces, n);
+        for (int i = 0; i < n; i++)
+            snapshot->pages[first + i].unreadable = !pieces[i].done;
+        first += n;
+    }
+}
+
+/* Read the pages of these addresses together, those that are not there yet. */
+void fetch_pages(struct snapshot *snapshot, const uint64_t *addresses, int count) {
+    int first = snapshot->count, new;
+    for (int i = 0; i < count; i++)
+        if (addresses[i] >= PAGE && addresses[i] < 1ull << 56)
+            add_page(snapshot, addresses[i] & -PAGE, &new);
+    read_pages(snapshot, first, snapshot->count);
+}
+
+static const unsigned char *find_page(struct snapshot *snapshot, uint64_t address) {
+    int new;
+    if (snapshot->last_bytes && snapshot->last == address)
+        return snapshot->last_bytes;
+    int index = add_page(snapshot, address, &new);
+    if (index < 0)
+        return NULL;
+    if (new)
+        read_page(snapshot, index);
+    if (snapshot->pages[index].unreadable)
+        return NULL;
+    snapshot->last = address;
+    return snapshot->last_bytes = snapshot->bytes + index * PAGE;
+}
+
+int peek(struct snapshot *snapshot, uint64_t address, void *to, size_t size) {
+    if (address < PAGE || address + size < address)
+        return -1;
+    for (size_t done = 0; done < size;) {
+        uint64_t at = address + done;
+        size_t piece = PAGE - at % PAGE;
+        const unsigned char *page = find_page(snapshot, at & -PAGE);
+        if (!page)
+            return -1;
+        if (piece > size - done)
+            piece = size - done;
+        memcpy((char *)to + done, page + at % PAGE, piece);
+        done += piece;
+    }
+    return 0;
+}
+
+int consult(struct snapshot *snapshot, uint64_t address, void *to, size_t size) {
+    if (snapshot->used_count == snapshot->used_room) {
+        int room = snapshot->used_room ? 2 * snapshot->used_room : 1024;
+        struct used *more = room <= USED_AT_MOST ? realloc(snapshot->used, room * sizeof *more) : NULL;
+        if (!more)
+            return -1;
+        snapshot->used = more;
+        snapshot->used_room = room;
+    }
+    if (peek(snapshot, address, to, size))
+        return -1;
+    snapshot->used[snapshot->used_count++] = (struct used){address, size};
+    return 0;
+}
+
+/* The same pages once more, into `later`. */
+void read_again(struct snapshot *snapshot, struct snapshot *later) {
+    int new;
+    begin_snapshot(later);
+    later->memory = snapshot->memory;
+    later->page_limit = snapshot->page_limit;
+    for (int i = 0; i < snapshot->count; i++)
+        if (!snapshot->pages[i].unreadable)
+            add_page(later, snapshot->pages[i].address, &new);
+    read_pages(later, 0, later->count);
+}
+
+static const unsigned char *find_there(const struct snapshot *snapshot, uint64_t address) {
+    int found = snapshot->table_size ? snapshot->table[find_slot(snapshot, address)] : 0;
+    return found && !snapshot->pages[found - 1].unreadable ? snapshot->bytes + (found - 1) * PAGE : NULL;
+}
+
+/* Is anything that was consulted, from number first up to end, different by now? */
+int has_changed(const struct snapshot *snapshot, const struct snapshot *later, int first, int end) {
+    for (int i = first; i < end; i++) {
+        uint64_t at = snapshot->used[i].address, last = at + snapshot->used[i].size;
+        while (at < last) {
+            size_t piece = PAGE - at % PAGE;
+            const unsigned char *before = find_there(snapshot, at & -PAGE), *now = find_there(later, at & -PAGE);
+            if (piece > last - at)
+                piece = last - at;
+            if (!before || !now || memcmp(before + at % PAGE, now + at % PAGE, piece))
+                return 1;
+            at += piece;
+        }
+    }
+    return 0;
+}

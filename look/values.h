@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ * values.h - the values of a target's variables, as text; part of look.h for those who show locals.
+ *
+ *   snapshot.c  pages of the target's memory, read together, and whether they have changed since
+ *   values.c    one object as text
+ *   locals.c    the variables of the frames of a thread
+ */
+#ifndef VALUES_H
+#define VALUES_H
+
+#include "dump.h"
+
+#define DEPTH_AT_MOST 20
+#define LENGTH_AT_MOST 10000
+#define WIDTH_AT_MOST 100000
+#define NAME_SIZE 128
+
+/* snapshot.c: what is read twice within one snapshot is read from the same copy of its page. */
+struct snapshot {
+    struct memory *memory;
+    struct page {
+        uint64_t address;
+        int unreadable;
+    } *pages;
+    unsigned char *bytes;       /* PAGE for each */
+    int count, room;
+    int *table;                 /* hash of addresses: index + 1 into pages */
+    unsigned table_size;
+    struct used {               /* what the reader has relied on */
+        uint64_t address;
+        uint32_t size;
+    } *used;
+    int used_count, used_room;
+    int page_limit;
+    uint64_t last;              /* the page that was asked for last */
+    const unsigned char *last_bytes;
+};
+void begin_snapshot(struct snapshot *snapshot);
+void fetch_pages(struct snapshot *snapshot, const uint64_t *addresses, int count);
+int peek(struct snapshot *snapshot, uint64_t address, void *to, size_t size);
+int consult(struct snapshot *snapshot, uint64_t address, void *to, size_t size);
+void read_again(struct snapshot *snapshot, struct snapshot *later);
+int has_changed(const struct snapshot *snapshot, const struct snapshot *later, int first, int end);
+void free_snapshot(struct snapshot *snapshot);
+
+/* values.c */
+struct value_limits {
+    int depth, length, width;   /* levels of containers, items of each, columns of a value */
+};
+
+enum value_form {               /* how the text is to be understood, for JSON */
+    TEXT,                       /* what Python's repr would say, more or less */
+    STRING,                     /* the characters of a str themselves, for who quotes them */
+    NUMBER, TRUTH, NOTHING,
+};
+
+struct value {
+    char type[NAME_SIZE];
+    enum value_form form;
+    char *text;                 /* UTF-8; of the last value that was rendered */
+    size_t size;
+    int truncated, unreadable;
+};
+
+struct values;
+struct values *open_values(struct memory *memory, const struct layout *layout, const struct value_limits *limits);
+void close_values(struct values *values);
+struct snapshot *snapshot_of(struct values *values);
+void render_value(struct values *values, uint64_t object, int want_string, struct value *value);
+int read_string(struct values *values, uint64_t object, char *to, size_t size);
+int is_cell(struct values *values, uint64_t object, uint64_t *content);
+
+#endif
