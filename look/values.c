@@ -333,12 +333,12 @@ static void read_type(struct values *v, struct type_info *type, int bases) {
     if (base_address && (!bases || !(base = find_type(v, base_address, bases - 1))))
         return;
     enum kind kind = type->python ? UNKNOWN : find_kind(type->full_name);
-    if (kind == UNKNOWN && base)
+    if (!type->python && !strcmp(type->full_name, "frozendict"))
+        kind = DICT;
+    else if (kind == UNKNOWN && base)
         kind = base->kind == INSTANCE && !type->python ? FOREIGN : base->kind == FOREIGN && type->python ? INSTANCE : base->kind;
     else
         type->builtin = 1;
-    if (kind == UNKNOWN && !strcmp(type->full_name, "frozendict"))
-        kind = DICT;
     if (kind == EXCEPTION || kind == GENERATOR)
         type->builtin = 0;
     if (type->heap && meta != type)
