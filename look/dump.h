@@ -51,6 +51,7 @@ struct code {
     int flags, arguments, keyword_only, local_count, locals_plus;
     int stale;                          /* codes_hold: it is not what was read any more */
     struct source *source;              /* source.c; NULL: not looked for yet */
+    struct variables *variables;        /* locals.c: the names of its variables; the same */
     struct code *next;                  /* in its bucket */
 };
 
@@ -59,6 +60,7 @@ struct dump_frame {
     uint64_t locals;                    /* address of its variables: locals, cells, free variables, stack */
     uint64_t code_address, instruction_pointer, previous;       /* as read */
     const struct code *code;
+    struct frame_locals *variables;     /* locals.c: with --locals, in the reader's memory */
     int32_t bytecode;                   /* free-threaded 3.14+: index of the thread's copy */
     int instruction;                    /* offset in bytes of the running instruction; -1: not started */
     int line;                           /* 0: it has none */

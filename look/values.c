@@ -1484,6 +1484,23 @@ int is_cell(struct values *v, uint64_t object, uint64_t *content) {
     return type && type->kind == CELL && !read_fields(v, object, content, 1);
 }
 
+/* The names of a dictionary, as many as wanted: the variables of a class body. */
+int each_name(struct values *v, uint64_t dict, int limit, void (*visit)(void *data, const char *name, uint64_t object), void *data) {
+    struct items items = {0};
+    const struct type_info *type = type_of(v, dict);
+    if (!type || type->kind != DICT || read_dict(v, dict, &items, limit)) {
+        free_items(&items);
+        return -1;
+    }
+    for (int i = 0; i < items.count; i++) {
+        char name[2 * NAME_SIZE];
+        if (!read_string(v, items.item[i].key, name, sizeof name))
+            visit(data, name, items.item[i].value);
+    }
+    free_items(&items);
+    return 0;
+}
+
 static enum value_form find_form(const struct values *v, const struct type_info *type) {
     if (!type || v->unreadable || !type->builtin)
         return TEXT;
@@ -1496,12 +1513,32 @@ static enum value_form find_form(const struct values *v, const struct type_info 
     }
 }
 
-void render_value(struct values *v, uint64_t object, int want_string, struct value *value) {
-    struct type_info *type = type_of(v, object);
+static void begin_value(struct values *v) {
     v->size = 0;
     v->columns = v->limits.width;
     v->full = v->truncated = v->unreadable = v->depth = v->instances = v->scanned = 0;
     put_bytes(v, "", 0);
+}
+
+static void end_value(const struct values *v, struct value *value) {
+    value->text = v->text ? v->text : "";
+    value->size = v->size;
+    value->truncated = v->truncated;
+    value->unreadable = v->unreadable;
+}
+
+/* From 3.14 on a frame can have an int that is no object. */
+void render_tagged_int(struct values *v, int64_t number, struct value *value) {
+    begin_value(v);
+    put_format(v, "%lld", (long long)number);
+    snprintf(value->type, sizeof value->type, "int");
+    value->form = v->size <= 15 ? NUMBER : TEXT;
+    end_value(v, value);
+}
+
+void render_value(struct values *v, uint64_t object, int want_string, struct value *value) {
+    struct type_info *type = type_of(v, object);
+    begin_value(v);
     snprintf(value->type, sizeof value->type, "%s", type ? type->name : "");
     if (want_string && type && type->kind == STR && type->builtin) {
         put_string(v, object);
@@ -1510,8 +1547,5 @@ void render_value(struct values *v, uint64_t object, int want_string, struct val
         put_object(v, object);
         value->form = find_form(v, type);
     }
-    value->text = v->text ? v->text : "";
-    value->size = v->size;
-    value->truncated = v->truncated;
-    value->unreadable = v->unreadable;
+    end_value(v, value);
 }

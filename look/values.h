@@ -14,6 +14,7 @@
 #define LENGTH_AT_MOST 10000
 #define WIDTH_AT_MOST 100000
 #define NAME_SIZE 128
+#define LOCALS_TEXT_AT_MOST (16u << 20)         /* of one process */
 
 /* snapshot.c: what is read twice within one snapshot is read from the same copy of its page. */
 struct snapshot {
@@ -57,7 +58,7 @@ enum value_form {               /* how the text is to be understood, for JSON */
 struct value {
     char type[NAME_SIZE];
     enum value_form form;
-    char *text;                 /* UTF-8; of the last value that was rendered */
+    const char *text;           /* UTF-8; of the last value that was rendered */
     size_t size;
     int truncated, unreadable;
 };
@@ -69,5 +70,33 @@ struct snapshot *snapshot_of(struct values *values);
 void render_value(struct values *values, uint64_t object, int want_string, struct value *value);
 int read_string(struct values *values, uint64_t object, char *to, size_t size);
 int is_cell(struct values *values, uint64_t object, uint64_t *content);
+int each_name(struct values *values, uint64_t dict, int limit, void (*visit)(void *data, const char *name, uint64_t object), void *data);
+void render_tagged_int(struct values *values, int64_t number, struct value *value);
+
+/* locals.c */
+enum locals_state {
+    LOCALS_TRUE,
+    LOCALS_CHANGING,            /* something was written while it was read, each time */
+    LOCALS_GONE,                /* the frame is not that call any more */
+    LOCALS_LIMIT,               /* so much of this process was shown before that these are not */
+};
+
+struct local {
+    const char *name, *type, *text;
+    size_t size;                /* of text, UTF-8 */
+    enum value_form form;
+    int truncated;
+};
+
+struct frame_locals {
+    enum locals_state state;
+    int count;
+    struct local *local;
+};
+
+struct locals_reader;
+struct locals_reader *open_locals(struct dump *dump, const struct value_limits *limits, int strings);
+void read_locals(struct locals_reader *reader, struct dump_thread *thread);
+void close_locals(struct locals_reader *reader);
 
 #endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT
+ * locals.c - the variables of each frame of a thread: names from the code object, values from the frame.
+ *
+ *   to 3.10   localsplus: locals (co_varnames), cells (co_cellvars), free variables (co_freevars)
+ *   3.11+     one tuple of names, one byte for each of what kind it is
+ *   3.14+     _PyStackRef: the lowest bits of a pointer are tags; 3 is a small int in the word itself
+ *
+ * Variables that are not set are left out, of a cell the content is shown. The code of a class body or
+ * of exec() has its variables in a dictionary; that of a module has the module's, which is not shown.
+ *
+ * A frame is only an address: its memory may hold another call by now. So the frame's own words (code,
+ * caller, instruction) are read in one piece with its variables and compared with those of the stack that
+ * is shown, and when all values are read, everything that they were made of is read once more. What has
+ * changed meanwhile is read again, and marked if it never stands still.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "values.h"
+
+#define TRIES 3
+#define FRAMES_AT_ONCE 64       /* that share a snapshot */
+#define POINTERS_AT_ONCE 4096
+#define VARIABLES_AT_MOST 2000  /* of one frame */
+#define CHUNK 65536
+#define NOT_OPTIMIZED(flags) (!((flags) & 1))   /* CO_OPTIMIZED: its variables are in the frame */
+
+enum {KIND_CELL = 0x40, KIND_FREE = 0x80};      /* co_localspluskinds; 0x20: a local */
+
+struct variables {              /* of a code object */
+    struct variables *next;
+    int count;
+    unsigned char *kinds;
+    char **names;
+};
+
+struct chunk {
+    struct chunk *next;
+    size_t used, size;
+    char bytes[];
+};
+
+struct locals_reader {
+    struct dump *dump;
+    struct values *values;
+    struct snapshot later;
+    int strings;                /* a str as its characters, for JSON */
+    struct variables *all;
+    struct chunk *chunks;       /* texts and records, until the end */
+    size_t text;                /* bytes of text, all of them */
+    /* the frame that is being read */
+    struct local found[VARIABLES_AT_MOST];
+    int found_count;
+    uint64_t pointers[POINTERS_AT_ONCE];
+};
+
+struct locals_reader *open_locals(struct dump *dump, const struct value_limits *limits, int strings) {
+    struct locals_reader *reader = calloc(1, sizeof *reader);
+    if (!reader || !(reader->values = open_values(dump->memory, &dump->layout, limits))) {
+        free(reader);
+        return NULL;
+    }
+    reader->dump = dump;
+    reader->strings = strings;
+    return reader;
+}
+
+void close_locals(struct locals_reader *reader) {
+    if (!reader)
+        return;
+    for (struct variables *variables = reader->all, *next; variables; variables = next) {
+        next = variables->next;
+        for (int i = 0; i < variables->count; i++)
+            free(variables->names[i]);
+        free(variables->names);
+        free(variables->kinds);
+        free(variables);
+    }
+    for (struct chunk *chunk = reader->chunks, *next; chunk; chunk = next) {
+        next = chunk->next;
+        free(chunk);
+    }
+    close_values(reader->values);
+    free_snapshot(&reader->later);
+    free(reader);
+}
+
+/* Memory until close_locals. */
+static void *keep(struct locals_reader *reader, const void *bytes, size_t size) {
+    size_t room = (size + 7) & ~7ul;
+    struct chunk *chunk = reader->chunks;
+    if (!chunk || chunk->size - chunk->used < room) {
+        size_t new_size = room > CHUNK ? room : CHUNK;
+        chunk = malloc(sizeof *chunk + new_size);
+        if (!chunk)
+            return NULL;
+        *chunk = (struct chunk){reader->chunks, 0, new_size};
+        reader->chunks = chunk;
+    }
+    void *place = chunk->bytes + chunk->used;
+    chunk->used += room;
+    return size ? memcpy(place, bytes, size) : place;
+}
+
+/* --- names --- */
+
+static int add_names(struct locals_reader *reader, struct variables *variables, uint64_t tuple, unsigned char kind) {
+    struct snapshot *snapshot = snapshot_of(reader->values);
+    const struct layout *l = &reader->dump->layout;
+    uint64_t size, name;
+    if (peek(snapshot, tuple + l->var_size, &size, sizeof size) || size > (uint64_t)VARIABLES_AT_MOST - variables->count)
+        return -1;
+    char **names = realloc(variables->names, (variables->count + size + 1) * sizeof *names);
+    if (names)
+        variables->names = names;
+    unsigned char *kinds = realloc(variables->kinds, variables->count + size + 1);
+    if (kinds)
+        variables->kinds = kinds;
+    if (!names || !kinds)
+        return -1;
+    for (uint64_t i = 0; i < size; i++) {
+        char text[4 * NAME_SIZE];
+        if (peek(snapshot, tuple + l->tuple_items + 8 * i, &name, sizeof name) || read_string(reader->values, name, text, sizeof text))
+            return -1;
+        variables->kinds[variables->count] = kind;
+        if (!(variables->names[variables->count] = strdup(text)))
+            return -1;
+        variables->count++;
+    }
+    return 0;
+}
+
+static int read_names(struct locals_reader *reader, uint64_t code, struct variables *variables) {
+    const struct layout *l = &reader->dump->layout;
+    struct snapshot *snapshot = snapshot_of(reader->values);
+    uint64_t names[3], kinds, size;
+    if (!l->code_local_names) {
+        return peek(snapshot, code + l->code_variables, &names[0], 8) || peek(snapshot, code + l->code_cells, &names[1], 8)
+               || peek(snapshot, code + l->code_free, &names[2], 8) || add_names(reader, variables, names[0], 0)
+               || add_names(reader, variables, names[1], KIND_CELL) || add_names(reader, variables, names[2], KIND_FREE) ? -1 : 0;
+    }
+    if (peek(snapshot, code + l->code_local_names, &names[0], 8) || peek(snapshot, code + l->code_local_kinds, &kinds, 8)
+        || add_names(reader, variables, names[0], 0) || peek(snapshot, kinds + l->var_size, &size, 8) || size != (uint64_t)variables->count)
+        return -1;
+    return size && peek(snapshot, kinds + l->bytes_items, variables->kinds, size) ? -1 : 0;
+}
+
+/* The names of a code object's variables. None, if they cannot be read. */
+static const struct variables *find_variables(struct locals_reader *reader, const struct code *code) {
+    if (code->variables)
+        return code->variables;
+    struct variables *variables = calloc(1, sizeof *variables);
+    if (!variables)
+        return NULL;
+    variables->next = reader->all;
+    reader->all = variables;
+    if (read_names(reader, code->address, variables)) {
+        for (int i = 0; i < variables->count; i++)
+            free(variables->names[i]);
+        variables->count = 0;
+    }
+    return ((struct code *)code)->variables = variables;
+}
+
+/* --- values --- */
+
+static void add_local(struct locals_reader *reader, const char *name, const struct value *value) {
+    if (reader->found_count == VARIABLES_AT_MOST || reader->text > LOCALS_TEXT_AT_MOST)
+        return;
+    char *text = keep(reader, value->text, value->size + 1), *type = keep(reader, value->type, strlen(value->type) + 1);
+    char *kept_name = keep(reader, name, strlen(name) + 1);
+    reader->text += value->size + strlen(value->type) + strlen(name);
+    if (text && type && kept_name)
+        reader->found[reader->found_count++] = (struct local){kept_name, type, text, value->size, value->form, value->truncated};
+}
+
+static void add_object(void *data, const char *name, uint64_t object) {
+    struct locals_reader *reader = data;
+    struct value value;
+    if (reader->text > LOCALS_TEXT_AT_MOST)
+        return;
+    render_value(reader->values, object, reader->strings, &value);
+    add_local(reader, name, &value);
+}
+
+/* A word of the frame; a cell's content if it is one by its kind. */
+static void add_variable(struct locals_reader *reader, const char *name, unsigned char kind, uint64_t word) {
+    if (reader->dump->layout.has_tagged_references) {
+        if ((word & 3) == 3) {
+            struct value value;
+            render_tagged_int(reader->values, (int64_t)word >> 2, &value);
+            add_local(reader, name, &value);
+            return;
+        }
+        word &= ~3ull;
+    }
+    uint64_t content;
+    if (word && kind & (KIND_CELL | KIND_FREE) && is_cell(reader->values, word, &content))
+        word = content;
+    if (word)
+        add_object(reader, name, word);
+}
+
+/* The frame's own words are those that the stack was made of? In one piece with what follows them. */
+static enum locals_state check_frame(struct locals_reader *reader, const struct dump_frame *frame) {
+    const struct layout *l = &reader->dump->layout;
+    struct snapshot *snapshot = snapshot_of(reader->values);
+    uint64_t previous, code, instruction = 0;
+    int32_t index;
+    if (consult(snapshot, frame->address + l->frame_previous, &previous, 8) || consult(snapshot, frame->address + l->frame_code, &code, 8))
+        return LOCALS_GONE;
+    if (l->code_bytes ? consult(snapshot, frame->address + l->frame_instruction, &index, 4)
+                      : consult(snapshot, frame->address + l->frame_instruction, &instruction, 8))
+        return LOCALS_GONE;
+    if (l->code_bytes)
+        instruction = (int64_t)index;
+    if (l->has_tagged_references)
+        code &= ~7ull;
+    if (previous != frame->previous || code != frame->code_address)
+        return LOCALS_GONE;
+    return instruction == frame->instruction_pointer ? LOCALS_TRUE : LOCALS_CHANGING;
+}
+
+static enum locals_state find_locals(struct locals_reader *reader, const struct dump_frame *frame) {
+    const struct layout *l = &reader->dump->layout;
+    const struct variables *variables = find_variables(reader, frame->code);
+    struct snapshot *snapshot = snapshot_of(reader->values);
+    uint64_t words[VARIABLES_AT_MOST], mapping, globals;
+    reader->found_count = 0;
+    enum locals_state state = check_frame(reader, frame);
+    if (state == LOCALS_GONE || !variables)
+        return LOCALS_GONE;
+    if (variables->count && consult(snapshot, frame->locals, words, 8 * variables->count))
+        return LOCALS_GONE;
+    for (int i = 0; i < variables->count; i++)
+        add_variable(reader, variables->names[i], variables->kinds[i], words[i]);
+    if (NOT_OPTIMIZED(frame->code->flags) && !consult(snapshot, frame->address + l->frame_mapping, &mapping, 8)
+        && !peek(snapshot, frame->address + l->frame_globals, &globals, 8) && mapping && mapping != globals)
+        each_name(reader->values, mapping, VARIABLES_AT_MOST - reader->found_count, add_object, reader);
+    return state;
+}
+
+/* The variables of one frame into the reader's memory. */
+static void read_frame_locals(struct locals_reader *reader, struct dump_frame *frame) {
+    struct frame_locals locals = {LOCALS_LIMIT, 0, NULL};
+    if (reader->text <= LOCALS_TEXT_AT_MOST) {
+        locals.state = find_locals(reader, frame);
+        locals.count = locals.state == LOCALS_GONE ? 0 : reader->found_count;
+        if (reader->text > LOCALS_TEXT_AT_MOST)
+            locals.state = LOCALS_LIMIT;
+        locals.local = locals.count ? keep(reader, reader->found, locals.count * sizeof *locals.local) : NULL;
+        if (!locals.local)
+            locals.count = 0;
+    }
+    frame->variables = keep(reader, &locals, sizeof locals);
+}
+
+/* --- threads --- */
+
+/* What is wanted first, in few calls: the frames, then all that their variables point to. */
+static void fetch_ahead(struct locals_reader *reader, struct dump_frame *frames, const int *pending, int count) {
+    struct snapshot *snapshot = snapshot_of(reader->values);
+    uint64_t words[64];
+    int n = 0;
+    for (int i = 0; i < count; i++) {
+        const struct dump_frame *frame = &frames[pending[i]];
+        reader->pointers[n++] = frame->address;
+        reader->pointers[n++] = frame->locals;
+        reader->pointers[n++] = frame->locals + 8 * (frame->code->locals_plus > 0 && frame->code->locals_plus < 500 ? frame->code->locals_plus : 8);
+    }
+    fetch_pages(snapshot, reader->pointers, n);
+    n = 0;
+    for (int i = 0; i < count; i++) {
+        const struct dump_frame *frame = &frames[pending[i]];
+        const struct variables *variables = find_variables(reader, frame->code);
+        int wanted = variables && variables->count < 64 ? variables->count : variables ? 64 : 0;
+        if (!wanted || peek(snapshot, frame->locals, words, 8 * wanted))
+            continue;
+        for (int k = 0; k < wanted && n < POINTERS_AT_ONCE; k++)
+            if (words[k] > PAGE)
+                reader->pointers[n++] = words[k];
+    }
+    fetch_pages(snapshot, reader->pointers, n);
+}
+
+/* Reads the variables of these frames and compares; keeps in `pending` those that have changed meanwhile. */
+static int read_together(struct locals_reader *reader, struct dump_frame *frames, int *pending, int count) {
+    struct snapshot *snapshot = snapshot_of(reader->values);
+    int first[FRAMES_AT_ONCE + 1], changed = 0;
+    begin_snapshot(snapshot);
+    fetch_ahead(reader, frames, pending, count);
+    for (int i = 0; i < count; i++) {
+        first[i] = snapshot->used_count;
+        read_frame_locals(reader, &frames[pending[i]]);
+    }
+    first[count] = snapshot->used_count;
+    read_again(snapshot, &reader->later);
+    for (int i = 0; i < count; i++)
+        if (has_changed(snapshot, &reader->later, first[i], first[i + 1]))
+            pending[changed++] = pending[i];
+    return changed;
+}
+
+/* After the last try. Was it the frame itself that changed, or only what its variables hold? */
+static void mark_changing(struct locals_reader *reader, struct dump_frame *frame) {
+    if (!frame->variables || frame->variables->state != LOCALS_TRUE)
+        return;
+    frame->variables->state = LOCALS_CHANGING;
+    begin_snapshot(snapshot_of(reader->values));
+    if (check_frame(reader, frame) == LOCALS_GONE) {
+        frame->variables->state = LOCALS_GONE;
+        frame->variables->count = 0;
+    }
+}
+
+void read_locals(struct locals_reader *reader, struct dump_thread *thread) {
+    for (int at = 0; at < thread->frame_count;) {
+        int pending[FRAMES_AT_ONCE], count = 0;
+        for (; at < thread->frame_count && count < FRAMES_AT_ONCE; at++)
+            if (!thread->frames[at].hidden && thread->frames[at].code)
+                pending[count++] = at;
+        for (int i = 0; i < TRIES && count; i++)
+            count = read_together(reader, thread->frames, pending, count);
+        for (int i = 0; i < count; i++)
+            mark_changing(reader, &thread->frames[pending[i]]);
+    }
+}
