@@ -19,7 +19,7 @@
 #include "values.h"
 
 #define TRIES 3
-#define FRAMES_AT_ONCE 64       /* that share a snapshot */
+#define FRAMES_AT_ONCE 512      /* that share a snapshot */
 #define POINTERS_AT_ONCE 4096
 #define VARIABLES_AT_MOST 2000  /* of one frame */
 #define CHUNK 65536
@@ -167,20 +167,25 @@ static const struct variables *find_variables(struct locals_reader *reader, cons
 static void add_local(struct locals_reader *reader, const char *name, const struct value *value) {
     if (reader->found_count == VARIABLES_AT_MOST || reader->text > LOCALS_TEXT_AT_MOST)
         return;
-    char *text = keep(reader, value->text, value->size + 1), *type = keep(reader, value->type, strlen(value->type) + 1);
-    char *kept_name = keep(reader, name, strlen(name) + 1);
-    reader->text += value->size + strlen(value->type) + strlen(name);
-    if (text && type && kept_name)
-        reader->found[reader->found_count++] = (struct local){kept_name, type, text, value->size, value->form, value->truncated};
+    char *text = keep(reader, value->text, value->size + 1);
+    reader->text += value->size + 32;
+    if (text)
+        reader->found[reader->found_count++] = (struct local){name, value->type, text, value->size, value->form, value->truncated};
 }
 
-static void add_object(void *data, const char *name, uint64_t object) {
-    struct locals_reader *reader = data;
+/* `name` is kept: those of code objects live as long as the reader. */
+static void add_object(struct locals_reader *reader, const char *name, uint64_t object) {
     struct value value;
     if (reader->text > LOCALS_TEXT_AT_MOST)
         return;
     render_value(reader->values, object, reader->strings, &value);
     add_local(reader, name, &value);
+}
+
+static void add_named(void *data, const char *name, uint64_t object) {
+    const char *kept = keep(data, name, strlen(name) + 1);
+    if (kept)
+        add_object(data, kept, object);
 }
 
 /* A word of the frame; a cell's content if it is one by its kind. */
@@ -236,7 +241,7 @@ static enum locals_state find_locals(struct locals_reader *reader, const struct 
         add_variable(reader, variables->names[i], variables->kinds[i], words[i]);
     if (NOT_OPTIMIZED(frame->code->flags) && !consult(snapshot, frame->address + l->frame_mapping, &mapping, 8)
         && !peek(snapshot, frame->address + l->frame_globals, &globals, 8) && mapping && mapping != globals)
-        each_name(reader->values, mapping, VARIABLES_AT_MOST - reader->found_count, add_object, reader);
+        each_name(reader->values, mapping, VARIABLES_AT_MOST - reader->found_count, add_named, reader);
     return state;
 }
 
@@ -255,26 +260,25 @@ static void read_frame_locals(struct locals_reader *reader, struct dump_frame *f
     frame->variables = keep(reader, &locals, sizeof locals);
 }
 
-/* --- threads --- */
+/* --- all frames --- */
 
 /* What is wanted first, in few calls: the frames, then all that their variables point to. */
-static void fetch_ahead(struct locals_reader *reader, struct dump_frame *frames, const int *pending, int count) {
+static void fetch_ahead(struct locals_reader *reader, struct dump_frame **frames, int count) {
     struct snapshot *snapshot = snapshot_of(reader->values);
     uint64_t words[64];
     int n = 0;
     for (int i = 0; i < count; i++) {
-        const struct dump_frame *frame = &frames[pending[i]];
-        reader->pointers[n++] = frame->address;
-        reader->pointers[n++] = frame->locals;
-        reader->pointers[n++] = frame->locals + 8 * (frame->code->locals_plus > 0 && frame->code->locals_plus < 500 ? frame->code->locals_plus : 8);
+        reader->pointers[n++] = frames[i]->address;
+        reader->pointers[n++] = frames[i]->locals;
+        if (frames[i]->code->locals_plus > 0 && frames[i]->code->locals_plus < VARIABLES_AT_MOST)
+            reader->pointers[n++] = frames[i]->locals + 8 * frames[i]->code->locals_plus;
     }
     fetch_pages(snapshot, reader->pointers, n);
     n = 0;
     for (int i = 0; i < count; i++) {
-        const struct dump_frame *frame = &frames[pending[i]];
-        const struct variables *variables = find_variables(reader, frame->code);
+        const struct variables *variables = find_variables(reader, frames[i]->code);
         int wanted = variables && variables->count < 64 ? variables->count : variables ? 64 : 0;
-        if (!wanted || peek(snapshot, frame->locals, words, 8 * wanted))
+        if (!wanted || peek(snapshot, frames[i]->locals, words, 8 * wanted))
             continue;
         for (int k = 0; k < wanted && n < POINTERS_AT_ONCE; k++)
             if (words[k] > PAGE)
@@ -283,21 +287,21 @@ static void fetch_ahead(struct locals_reader *reader, struct dump_frame *frames,
     fetch_pages(snapshot, reader->pointers, n);
 }
 
-/* Reads the variables of these frames and compares; keeps in `pending` those that have changed meanwhile. */
-static int read_together(struct locals_reader *reader, struct dump_frame *frames, int *pending, int count) {
+/* Reads the variables of these frames and compares; leaves in `frames` those that have changed meanwhile. */
+static int read_together(struct locals_reader *reader, struct dump_frame **frames, int count) {
     struct snapshot *snapshot = snapshot_of(reader->values);
     int first[FRAMES_AT_ONCE + 1], changed = 0;
     begin_snapshot(snapshot);
-    fetch_ahead(reader, frames, pending, count);
+    fetch_ahead(reader, frames, count);
     for (int i = 0; i < count; i++) {
         first[i] = snapshot->used_count;
-        read_frame_locals(reader, &frames[pending[i]]);
+        read_frame_locals(reader, frames[i]);
     }
     first[count] = snapshot->used_count;
     read_again(snapshot, &reader->later);
     for (int i = 0; i < count; i++)
         if (has_changed(snapshot, &reader->later, first[i], first[i + 1]))
-            pending[changed++] = pending[i];
+            frames[changed++] = frames[i];
     return changed;
 }
 
@@ -313,15 +317,29 @@ static void mark_changing(struct locals_reader *reader, struct dump_frame *frame
     }
 }
 
-void read_locals(struct locals_reader *reader, struct dump_thread *thread) {
-    for (int at = 0; at < thread->frame_count;) {
-        int pending[FRAMES_AT_ONCE], count = 0;
-        for (; at < thread->frame_count && count < FRAMES_AT_ONCE; at++)
-            if (!thread->frames[at].hidden && thread->frames[at].code)
-                pending[count++] = at;
-        for (int i = 0; i < TRIES && count; i++)
-            count = read_together(reader, thread->frames, pending, count);
-        for (int i = 0; i < count; i++)
-            mark_changing(reader, &thread->frames[pending[i]]);
+static void read_chunk(struct locals_reader *reader, struct dump_frame **frames, int count) {
+    for (int i = 0; i < TRIES && count; i++)
+        count = read_together(reader, frames, count);
+    for (int i = 0; i < count; i++)
+        mark_changing(reader, frames[i]);
+}
+
+/* The variables of all frames that are to be shown. Frames of several threads share a snapshot: their
+ * objects lie beside each other. */
+void read_locals(struct locals_reader *reader) {
+    struct dump_frame *chunk[FRAMES_AT_ONCE];
+    int count = 0;
+    for (int i = 0; i < reader->dump->thread_count; i++) {
+        struct dump_thread *thread = &reader->dump->threads[i];
+        for (int k = 0; k < thread->frame_count; k++) {
+            if (thread->frames[k].hidden || !thread->frames[k].code)
+                continue;
+            chunk[count++] = &thread->frames[k];
+            if (count == FRAMES_AT_ONCE) {
+                read_chunk(reader, chunk, count);
+                count = 0;
+            }
+        }
     }
+    read_chunk(reader, chunk, count);
 }

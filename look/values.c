@@ -467,6 +467,16 @@ static void put_int(struct values *v, uint64_t object) {
     int negative;
     if (read_int(v, object, &negative, &count, digits)) {
         put_unreadable(v);
+    } else if (count <= 1) {
+        char text[16], *at = text + sizeof text - 1;
+        uint32_t rest = count ? digits[0] : 0;
+        *at = 0;
+        do
+            *--at = '0' + rest % 10;
+        while (rest /= 10);
+        if (negative && count)
+            *--at = '-';
+        put(v, at);
     } else if (count > DIGITS_AT_MOST) {
         v->truncated = 1;
         put_format(v, "<int of about %llu bits>", (unsigned long long)count * 30);
@@ -486,6 +496,21 @@ static void format_float(double number, int add_point, char *to, size_t size) {
     if (fabs(number) < 1e15 && number == (double)(int64_t)number) {
         snprintf(to, size, "%s%lld%s", signbit(number) && !number ? "-" : "", (long long)number, add_point ? ".0" : "");
         return;
+    }
+    if (fabs(number) < 1e9) {           /* few decimals, as prices have */
+        double power = 10;
+        for (int decimals = 1; decimals <= 4; decimals++, power *= 10) {
+            double whole = fabs(number) * power;
+            if (whole != floor(whole) || whole / power != fabs(number))
+                continue;
+            if (fabs(number) < 1e-4)
+                break;
+            long long digits = whole, scale = power;
+            for (; digits % 10 == 0; digits /= 10, scale /= 10)     /* 4.35 * 100 is a little less than 435 */
+                decimals--;
+            snprintf(to, size, "%s%lld.%0*lld", number < 0 ? "-" : "", digits / scale, decimals, digits % scale);
+            return;
+        }
     }
     for (; precision <= 17; precision++) {
         snprintf(text, sizeof text, "%.*e", precision - 1, number);
@@ -1531,7 +1556,7 @@ static void end_value(const struct values *v, struct value *value) {
 void render_tagged_int(struct values *v, int64_t number, struct value *value) {
     begin_value(v);
     put_format(v, "%lld", (long long)number);
-    snprintf(value->type, sizeof value->type, "int");
+    value->type = "int";
     value->form = v->size <= 15 ? NUMBER : TEXT;
     end_value(v, value);
 }
@@ -1539,7 +1564,7 @@ void render_tagged_int(struct values *v, int64_t number, struct value *value) {
 void render_value(struct values *v, uint64_t object, int want_string, struct value *value) {
     struct type_info *type = type_of(v, object);
     begin_value(v);
-    snprintf(value->type, sizeof value->type, "%s", type ? type->name : "");
+    value->type = type ? type->name : "";
     if (want_string && type && type->kind == STR && type->builtin) {
         put_string(v, object);
         value->form = v->unreadable ? TEXT : STRING;

@@ -56,7 +56,7 @@ enum value_form {               /* how the text is to be understood, for JSON */
 };
 
 struct value {
-    char type[NAME_SIZE];
+    const char *type;           /* its name, until close_values */
     enum value_form form;
     const char *text;           /* UTF-8; of the last value that was rendered */
     size_t size;
@@ -96,7 +96,7 @@ struct frame_locals {
 
 struct locals_reader;
 struct locals_reader *open_locals(struct dump *dump, const struct value_limits *limits, int strings);
-void read_locals(struct locals_reader *reader, struct dump_thread *thread);
+void read_locals(struct locals_reader *reader);
 void close_locals(struct locals_reader *reader);
 
 #endif
