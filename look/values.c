@@ -10,432 +10,15 @@
  * one, lengths are only ever used to count down to a limit, and recursion ends with the depth.
  * What cannot be read is `<unreadable>`, a container inside itself, or deeper than the limit, is [...].
  */
-#include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "values.h"
+#include "value_parts.h"
 
-#define TYPES_AT_MOST 20000
-#define BASES_AT_MOST 64
-#define SLOTS_AT_MOST 256
 #define FIELDS_AT_MOST 64
-#define SCAN_AT_MOST 20000      /* places of a table that are looked at for one value */
-#define DIGITS_AT_MOST 400      /* 30 bits each; what is longer is told by its size */
 #define DEQUE_BLOCK 64          /* _collectionsmodule.c: BLOCKLEN, the same since 3.5 */
-#define TYPE_BYTES 960
-
-/* tp_flags */
-#define INLINE_VALUES (1ul << 2)
-#define MANAGED_DICT (1ul << 4)
-#define HEAP_TYPE (1ul << 9)
-#define READY (1ul << 12)
-#define EXCEPTION_SUBCLASS (1ul << 30)
-#define TYPE_SUBCLASS (1ul << 31)
-
-enum kind {
-    UNKNOWN, INSTANCE, NONE, BOOL, INT, FLOAT, COMPLEX, STR, BYTES, BYTEARRAY, LIST, TUPLE, DICT, SET, FROZENSET, DEQUE,
-    RANGE, SLICE, FUNCTION, METHOD, BUILTIN, MODULE, CLASS, EXCEPTION, GENERATOR, CELL, CODE, ELLIPSIS, NOT_IMPLEMENTED, FOREIGN,
-};
-
-static const struct {
-    const char *name;
-    enum kind kind;
-} static_types[] = {
-    {"NoneType", NONE}, {"bool", BOOL}, {"int", INT}, {"float", FLOAT}, {"complex", COMPLEX}, {"str", STR}, {"bytes", BYTES},
-    {"bytearray", BYTEARRAY}, {"list", LIST}, {"tuple", TUPLE}, {"dict", DICT}, {"set", SET},
-    {"frozenset", FROZENSET}, {"collections.deque", DEQUE}, {"range", RANGE}, {"slice", SLICE}, {"function", FUNCTION},
-    {"method", METHOD}, {"builtin_function_or_method", BUILTIN}, {"module", MODULE}, {"type", CLASS}, {"generator", GENERATOR},
-    {"coroutine", GENERATOR}, {"async_generator", GENERATOR}, {"cell", CELL}, {"code", CODE}, {"ellipsis", ELLIPSIS},
-    {"NotImplementedType", NOT_IMPLEMENTED}, {"object", INSTANCE}, {"BaseException", EXCEPTION},
-};
-
-struct slot {
-    char *name;
-    uint32_t offset;
-};
-
-struct type_info {
-    uint64_t address;
-    enum kind kind;
-    char full_name[NAME_SIZE];
-    const char *name;           /* without its module */
-    unsigned long flags;
-    uint64_t keys, dict;        /* of its instances' shared keys; its own dictionary */
-    int64_t basicsize, itemsize, dictoffset;
-    char heap, python, builtin, is_enum;    /* python: made by a class statement; builtin: the very type that kind means */
-    char fields_known;
-    struct slot *slots;
-    int slot_count, field_count;
-    char **fields;              /* of a namedtuple */
-};
-
-struct values {
-    struct snapshot snapshot;
-    const struct layout *layout;
-    struct value_limits limits;
-    struct type_info **types;   /* hash table by address; a type that cannot be is there with kind UNKNOWN */
-    int type_count;
-    unsigned table_size;
-    /* the value that is being rendered */
-    char *text;
-    size_t size, room;
-    int columns, full, truncated, unreadable, depth, instances, scanned;
-    uint64_t above[DEPTH_AT_MOST + 1];
-};
-
-/* --- text --- */
-
-static void put_bytes(struct values *v, const char *bytes, size_t size) {
-    if (v->size + size + 1 > v->room) {
-        size_t room = 2 * (v->size + size + 64);
-        char *more = realloc(v->text, room);
-        if (!more) {
-            v->full = 1;
-            return;
-        }
-        v->text = more;
-        v->room = room;
-    }
-    memcpy(v->text + v->size, bytes, size);
-    v->size += size;
-    v->text[v->size] = 0;
-}
-
-/* Something stays unsaid. */
-static void put_dots(struct values *v) {
-    v->truncated = 1;
-    put_bytes(v, "...", 3);
-}
-
-/* The width is used up: say so once, then nothing but closing brackets. */
-static void fill(struct values *v) {
-    if (!v->full)
-        put_dots(v);
-    v->full = 1;
-}
-
-static void close_with(struct values *v, const char *bracket) {
-    put_bytes(v, bracket, strlen(bracket));
-}
-
-/* ASCII of our own making. */
-static void put(struct values *v, const char *text) {
-    int n = strlen(text);
-    if (v->full)
-        return;
-    if (n > v->columns) {
-        put_bytes(v, text, v->columns > 0 ? v->columns : 0);
-        v->columns = 0;
-        fill(v);
-        return;
-    }
-    put_bytes(v, text, n);
-    v->columns -= n;
-}
-
-static void put_format(struct values *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put_format(struct values *v, const char *format, ...) {
-    char text[256];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    put(v, text);
-}
-
-static void put_unreadable(struct values *v) {
-    v->unreadable = 1;
-    put(v, "<unreadable>");
-}
-
-/* Would it harm the terminal, or mislead who reads it? As str.isprintable(), for blocks instead of characters. */
-static int must_escape(uint32_t c) {
-    static const struct {
-        uint32_t first, last;
-    } ranges[] = {
-        {0x7f, 0xa0}, {0xad, 0xad}, {0x600, 0x605}, {0x61c, 0x61c}, {0x6dd, 0x6dd}, {0x70f, 0x70f}, {0x1680, 0x1680}, {0x180e, 0x180e},
-        {0x2000, 0x200f}, {0x2028, 0x202f}, {0x205f, 0x206f}, {0x3000, 0x3000}, {0xd800, 0xf8ff}, {0xfdd0, 0xfdef}, {0xfeff, 0xfeff},
-        {0xfff0, 0xfffb}, {0x110bd, 0x110bd}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe00ff}, {0xf0000, 0x10ffff},
-    };
-    if (c < 0x7f)
-        return c < 0x20;
-    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
-        if (c >= ranges[i].first && c <= ranges[i].last)
-            return 1;
-    return (c & 0xfffe) == 0xfffe || c > 0x10ffff;
-}
-
-static size_t encode(uint32_t c, char *to) {
-    if (c < 0x80)
-        return to[0] = c, 1;
-    if (c < 0x800)
-        return to[0] = 0xc0 | c >> 6, to[1] = 0x80 | (c & 0x3f), 2;
-    if (c < 0x10000)
-        return to[0] = 0xe0 | c >> 12, to[1] = 0x80 | (c >> 6 & 0x3f), to[2] = 0x80 | (c & 0x3f), 3;
-    to[0] = 0xf0 | c >> 18;
-    to[1] = 0x80 | (c >> 12 & 0x3f);
-    to[2] = 0x80 | (c >> 6 & 0x3f);
-    to[3] = 0x80 | (c & 0x3f);
-    return 4;
-}
-
-static size_t escape(uint32_t c, char quote, char *to) {
-    if (c == '\n' || c == '\r' || c == '\t')
-        return sprintf(to, "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : 't');
-    if (c == '\\' || (quote && c == (uint32_t)quote))
-        return sprintf(to, "\\%c", (char)c);
-    if (!must_escape(c))
-        return encode(c, to);
-    return sprintf(to, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
-}
-
-/* One character of a quoted text; 0 if it does not fit any more. */
-static int put_character(struct values *v, uint32_t c, char quote) {
-    char text[16];
-    size_t n = escape(c, quote, text);
-    int columns = c < 0x80 ? (int)n : (text[0] == '\\' ? (int)n : 1);
-    if (columns > v->columns)
-        return 0;
-    put_bytes(v, text, n);
-    v->columns -= columns;
-    return 1;
-}
-
-/* A name from the target, UTF-8 that may be none. */
-static void put_name(struct values *v, const char *name) {
-    for (const unsigned char *p = (const unsigned char *)name; *p && !v->full;) {
-        uint32_t c = *p++;
-        int more = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc0 ? 1 : 0;
-        if (more)
-            c &= 0x3f >> more;
-        for (; more && (*p & 0xc0) == 0x80; more--)
-            c = c << 6 | (*p++ & 0x3f);
-        if (!put_character(v, c, 0))
-            fill(v);
-    }
-}
-
-/* --- reading --- */
-
-static uint64_t head_of(const struct values *v) {
-    return v->layout->object_size;
-}
-
-static int read_word(struct values *v, uint64_t address, uint64_t *word) {
-    return consult(&v->snapshot, address, word, sizeof *word);
-}
-
-/* The n words behind the head of an object. */
-static int read_fields(struct values *v, uint64_t object, uint64_t *fields, int n) {
-    return consult(&v->snapshot, object + head_of(v), fields, n * sizeof *fields);
-}
-
-/* A zero-terminated name of a type, cut if need be. */
-static int peek_name(struct values *v, uint64_t address, char *to, size_t size) {
-    size_t done = 0;
-    while (done < size - 1) {
-        size_t piece = PAGE - (address + done) % PAGE;
-        if (piece > size - 1 - done)
-            piece = size - 1 - done;
-        if (piece > 32)
-            piece = 32;
-        if (peek(&v->snapshot, address + done, to + done, piece))
-            return -1;
-        if (memchr(to + done, 0, piece))
-            return 0;
-        done += piece;
-    }
-    to[done] = 0;
-    return 0;
-}
-
-/* --- types --- */
-
-static struct type_info *know_type(struct values *v, uint64_t address, int bases);
-static struct type_info *find_type(struct values *v, uint64_t address, int bases);
-static int find_item(struct values *v, uint64_t dict, const char *name, uint64_t *value);
-
-static enum kind find_kind(const char *name) {
-    for (size_t i = 0; i < sizeof static_types / sizeof *static_types; i++)
-        if (!strcmp(static_types[i].name, name))
-            return static_types[i].kind;
-    return UNKNOWN;
-}
-
-/* The slots of the class itself: PyMemberDefs behind its own structure, whose size its metaclass knows. */
-static void read_slots(struct values *v, struct type_info *type, const struct type_info *base, const struct type_info *meta, uint64_t count) {
-    struct {
-        uint64_t name;
-        int32_t type, pad;
-        int64_t offset;
-        uint64_t flags, doc;
-    } member;
-    int inherited = base ? base->slot_count : 0;
-    if (count > SLOTS_AT_MOST - (uint64_t)inherited || meta->basicsize < 0 || meta->basicsize > 1 << 16)
-        count = 0;
-    if (!count && !inherited)
-        return;
-    type->slots = calloc(inherited + count, sizeof *type->slots);
-    if (!type->slots)
-        return;
-    for (int i = 0; i < inherited; i++)
-        type->slots[type->slot_count++] = (struct slot){strdup(base->slots[i].name), base->slots[i].offset};
-    for (uint64_t i = 0; i < count; i++) {
-        char name[NAME_SIZE];
-        if (peek(&v->snapshot, type->address + meta->basicsize + i * sizeof member, &member, sizeof member)
-            || peek_name(v, member.name, name, sizeof name) || member.offset <= 0 || member.offset > 1 << 20)
-            break;
-        type->slots[type->slot_count++] = (struct slot){strdup(name), member.offset};
-    }
-}
-
-static int is_named(const struct type_info *type, const char *name) {
-    return type && !strcmp(type->name, name);
-}
-
-/* What a type is, from its structure. Leaves kind UNKNOWN if it is no type. */
-static void read_type(struct values *v, struct type_info *type, int bases) {
-    unsigned char bytes[TYPE_BYTES];
-    const struct layout *layout = v->layout;
-    uint64_t at = type->address, meta_address, name, base_address, count;
-    size_t size = layout->type_cached_keys + 8;
-    struct type_info *base = NULL, *meta;
-    if (at % 8 || size > sizeof bytes)
-        return;
-    /* A static type may lie at the end of the mapping, and has no more than the first part. */
-    memset(bytes, 0, sizeof bytes);
-    if (peek(&v->snapshot, at, bytes, size) && peek(&v->snapshot, at, bytes, layout->type_size))
-        return;
-#define WORD(offset) (*(uint64_t *)memcpy(&(uint64_t){0}, bytes + (offset), 8))
-    meta_address = WORD(layout->object_type);
-    name = WORD(layout->type_name);
-    base_address = WORD(layout->type_base);
-    count = WORD(layout->var_size);
-    type->flags = WORD(layout->type_flags);
-    type->basicsize = WORD(layout->type_basic_size);
-    type->itemsize = WORD(layout->type_item_size);
-    type->dictoffset = WORD(layout->type_dict_offset);
-    type->dict = WORD(layout->type_dict);
-    if (!(type->flags & READY) || type->basicsize < layout->object_size || type->basicsize > 1 << 20 || type->itemsize < 0 || type->itemsize > 1 << 20
-        || peek_name(v, name, type->full_name, sizeof type->full_name))
-        return;
-    const char *dot = strrchr(type->full_name, '.');
-    type->heap = (type->flags & HEAP_TYPE) != 0;
-    type->python = type->heap && !dot;
-    type->name = dot && !type->python ? dot + 1 : type->full_name;
-    type->keys = type->heap ? WORD(layout->type_cached_keys) : 0;
-#undef WORD
-    /* `type` is its own type, and that of its base, which is being read then: its flags suffice. */
-    if (!bases || !(meta = know_type(v, meta_address, bases - 1)) || !(meta->flags & TYPE_SUBCLASS))
-        return;
-    if (base_address && (!bases || !(base = find_type(v, base_address, bases - 1))))
-        return;
-    enum kind kind = type->python ? UNKNOWN : find_kind(type->full_name);
-    if (!type->python && !strcmp(type->full_name, "frozendict"))
-        kind = DICT;
-    else if (kind == UNKNOWN && base)
-        kind = base->kind == INSTANCE && !type->python ? FOREIGN : base->kind == FOREIGN && type->python ? INSTANCE : base->kind;
-    else
-        type->builtin = 1;
-    if (kind == EXCEPTION || kind == GENERATOR)
-        type->builtin = 0;
-    if (type->heap && meta != type)
-        read_slots(v, type, base, meta, count);
-    type->is_enum = (base && base->is_enum) || is_named(meta, "EnumMeta") || is_named(meta, "EnumType");
-    type->kind = kind;
-}
-
-static unsigned find_type_slot(const struct values *v, uint64_t address) {
-    unsigned slot = (address * 0x9e3779b97f4a7c15ull >> 40) & (v->table_size - 1);
-    while (v->types[slot] && v->types[slot]->address != address)
-        slot = (slot + 1) & (v->table_size - 1);
-    return slot;
-}
-
-static int grow_types(struct values *v) {
-    unsigned old_size = v->table_size;
-    struct type_info **old = v->types, **new = calloc(old_size ? 2 * old_size : 256, sizeof *new);
-    if (!new)
-        return -1;
-    v->types = new;
-    v->table_size = old_size ? 2 * old_size : 256;
-    for (unsigned i = 0; i < old_size; i++)
-        if (old[i])
-            v->types[find_type_slot(v, old[i]->address)] = old[i];
-    free(old);
-    return 0;
-}
-
-/* What is known of the type at an address, be it one or not. */
-static struct type_info *know_type(struct values *v, uint64_t address, int bases) {
-    struct type_info *known = v->table_size ? v->types[find_type_slot(v, address)] : NULL;
-    if (known)
-        return known;
-    if (v->type_count >= TYPES_AT_MOST || (2 * v->type_count >= (int)v->table_size && grow_types(v)))
-        return NULL;
-    struct type_info *type = calloc(1, sizeof *type);
-    if (!type)
-        return NULL;
-    type->address = address;
-    v->types[find_type_slot(v, address)] = type;    /* before its bases: a cycle ends here */
-    v->type_count++;
-    read_type(v, type, bases);
-    return type;
-}
-
-/* The type at an address, NULL if there is none. */
-static struct type_info *find_type(struct values *v, uint64_t address, int bases) {
-    struct type_info *type = know_type(v, address, bases);
-    return type && type->kind != UNKNOWN ? type : NULL;
-}
-
-/* Has a living object this count? 3.12 has immortal ones; 3.14 keeps flags in the upper bits, and the
- * block of an object that was freed has a pointer, or nothing, there. Free-threaded ones have no such word. */
-static int is_count(const struct values *v, uint64_t count) {
-    if (v->layout->free_threaded)
-        return 1;
-    if (v->layout->has_count_flags)
-        return (uint32_t)count && !(count >> 32 & 0xffff);
-    return count && count < 1ull << 40;
-}
-
-static struct type_info *type_of(struct values *v, uint64_t object) {
-    uint64_t count, type;
-    if (!object || object % 8 || peek(&v->snapshot, object, &count, sizeof count) || !is_count(v, count)
-        || read_word(v, object + v->layout->object_type, &type))
-        return NULL;
-    return find_type(v, type, BASES_AT_MOST);
-}
 
 /* --- numbers --- */
-
-/* Decimal digits of sum(digits[i] << 30 * i), in groups of nine; digits are used up. */
-static void put_decimal(struct values *v, uint32_t *digits, int n, int negative) {
-    static const size_t room = DIGITS_AT_MOST * 10 + 16;
-    char text[DIGITS_AT_MOST * 10 + 16], *at = text + room;
-    *--at = 0;
-    while (n && !digits[n - 1])
-        n--;
-    if (!n)
-        *--at = '0';
-    while (n) {
-        uint64_t rest = 0;
-        for (int i = n; i; i--) {
-            rest = rest << 30 | digits[i - 1];
-            digits[i - 1] = rest / 1000000000;
-            rest %= 1000000000;
-        }
-        while (n && !digits[n - 1])
-            n--;
-        for (int i = 0; i < 9 && (n || rest); i++, rest /= 10)
-            *--at = '0' + rest % 10;
-    }
-    if (negative)
-        *--at = '-';
-    put(v, at);
-}
 
 /* Sign and number of digits; digits themselves if they are not too many. */
 static int read_int(struct values *v, uint64_t object, int *negative, uint64_t *count, uint32_t *digits) {
@@ -466,7 +49,7 @@ static void put_int(struct values *v, uint64_t object) {
     uint64_t count;
     int negative;
     if (read_int(v, object, &negative, &count, digits)) {
-        put_unreadable(v);
+        say_unreadable(v);
     } else if (count <= 1) {
         char text[16], *at = text + sizeof text - 1;
         uint32_t rest = count ? digits[0] : 0;
@@ -476,88 +59,29 @@ static void put_int(struct values *v, uint64_t object) {
         while (rest /= 10);
         if (negative && count)
             *--at = '-';
-        put(v, at);
+        say(v, at);
     } else if (count > DIGITS_AT_MOST) {
         v->truncated = 1;
-        put_format(v, "<int of about %llu bits>", (unsigned long long)count * 30);
+        say_format(v, "<int of about %llu bits>", (unsigned long long)count * 30);
     } else {
-        put_decimal(v, digits, count, negative);
+        say_decimal(v, digits, count, negative);
     }
-}
-
-/* As Python's repr: the fewest digits that give the number back. */
-static void format_float(double number, int add_point, char *to, size_t size) {
-    char text[40];
-    int precision = 1;
-    if (isnan(number) || isinf(number)) {
-        snprintf(to, size, "%s", isnan(number) ? "nan" : number < 0 ? "-inf" : "inf");
-        return;
-    }
-    if (fabs(number) < 1e15 && number == (double)(int64_t)number) {
-        snprintf(to, size, "%s%lld%s", signbit(number) && !number ? "-" : "", (long long)number, add_point ? ".0" : "");
-        return;
-    }
-    if (fabs(number) < 1e9) {           /* few decimals, as prices have */
-        double power = 10;
-        for (int decimals = 1; decimals <= 4; decimals++, power *= 10) {
-            double whole = fabs(number) * power;
-            if (whole != floor(whole) || whole / power != fabs(number))
-                continue;
-            if (fabs(number) < 1e-4)
-                break;
-            long long digits = whole, scale = power;
-            for (; digits % 10 == 0; digits /= 10, scale /= 10)     /* 4.35 * 100 is a little less than 435 */
-                decimals--;
-            snprintf(to, size, "%s%lld.%0*lld", number < 0 ? "-" : "", digits / scale, decimals, digits % scale);
-            return;
-        }
-    }
-    for (; precision <= 17; precision++) {
-        snprintf(text, sizeof text, "%.*e", precision - 1, number);
-        if (strtod(text, NULL) == number)
-            break;
-    }
-    char digits[24], *e = strchr(text, 'e'), *from = text + (*text == '-');
-    int n = 0, exponent = e ? atoi(e + 1) : 0;
-    for (; from < e && n < 20; from++)
-        if (*from != '.')
-            digits[n++] = *from;
-    digits[n] = 0;
-    const char *sign = *text == '-' ? "-" : "";
-    if (exponent >= 16 || exponent < -4)
-        snprintf(to, size, "%s%c%s%se%c%02d", sign, digits[0], n > 1 ? "." : "", digits + 1, exponent < 0 ? '-' : '+', abs(exponent));
-    else if (exponent < 0)
-        snprintf(to, size, "%s0.%.*s%s", sign, -exponent - 1, "0000", digits);
-    else if (n <= exponent + 1)
-        snprintf(to, size, "%s%s%.*s%s", sign, digits, exponent + 1 - n, "0000000000000000", add_point ? ".0" : "");
-    else
-        snprintf(to, size, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
 }
 
 static void put_float(struct values *v, uint64_t object) {
     double number;
-    char text[64];
-    if (consult(&v->snapshot, object + head_of(v), &number, sizeof number)) {
-        put_unreadable(v);
-        return;
-    }
-    format_float(number, 1, text, sizeof text);
-    put(v, text);
+    if (consult(&v->snapshot, object + head_of(v), &number, sizeof number))
+        say_unreadable(v);
+    else
+        say_float(v, number);
 }
 
 static void put_complex(struct values *v, uint64_t object) {
     double part[2];
-    char real[64], imaginary[64];
-    if (consult(&v->snapshot, object + head_of(v), part, sizeof part)) {
-        put_unreadable(v);
-        return;
-    }
-    format_float(part[0], 0, real, sizeof real);
-    format_float(part[1], 0, imaginary, sizeof imaginary);
-    if (part[0] == 0 && !signbit(part[0]))
-        put_format(v, "%sj", imaginary);
+    if (consult(&v->snapshot, object + head_of(v), part, sizeof part))
+        say_unreadable(v);
     else
-        put_format(v, "(%s%s%sj)", real, *imaginary == '-' ? "" : "+", imaginary);
+        say_complex(v, part[0], part[1]);
 }
 
 /* --- texts --- */
@@ -634,22 +158,22 @@ static void put_quoted(struct values *v, const unsigned char *data, int kind, si
     size_t i = 0;
     if (v->full)
         return;
-    put(v, quote);
+    say(v, quote);
     for (; i < n && !v->full; i++) {
         uint32_t c = character_at(data, kind, i);
         if (bytes && c >= 0x7f) {
             if (v->columns < 4)
                 break;
-            put_format(v, "\\x%02x", c);
-        } else if (!put_character(v, c, *quote)) {
+            say_format(v, "\\x%02x", c);
+        } else if (!say_character(v, c, *quote)) {
             break;
         }
     }
-    close_with(v, quote);
+    say_closing(v, quote);
     if (v->columns)
         v->columns--;
     if (i < length)
-        fill(v);
+        say_rest_cut(v);
 }
 
 /* What fits into the columns that are left. */
@@ -668,7 +192,7 @@ static void put_str(struct values *v, uint64_t object) {
     if (data)
         put_quoted(v, data, text.kind, n, text.length, 0);
     else
-        put_unreadable(v);
+        say_unreadable(v);
     free(data);
 }
 
@@ -685,12 +209,12 @@ static void put_string(struct values *v, uint64_t object) {
         char bytes[16];
         uint32_t c = character_at(data, text.kind, i);
         if ((c >= 0xd800 && c < 0xe000) || c > 0x10ffff)
-            put_bytes(v, bytes, sprintf(bytes, "\\u%04x", c));
+            say_bytes(v, bytes, sprintf(bytes, "\\u%04x", c));
         else
-            put_bytes(v, bytes, encode(c, bytes));
+            say_bytes(v, bytes, encode_utf8(c, bytes));
     }
     if (!data)
-        put_unreadable(v);
+        say_unreadable(v);
     else if (i < text.length)
         v->truncated = 1;
     free(data);
@@ -705,12 +229,12 @@ static void put_bytes_object(struct values *v, uint64_t object, int array) {
         bytes = read_data(v, start, n);
     }
     if (bytes) {
-        put(v, array ? "bytearray(b" : "b");
+        say(v, array ? "bytearray(b" : "b");
         put_quoted(v, bytes, 1, n, size, 1);
         if (array)
-            close_with(v, ")");
+            say_closing(v, ")");
     } else {
-        put_unreadable(v);
+        say_unreadable(v);
     }
     free(bytes);
 }
@@ -739,7 +263,7 @@ int read_string(struct values *v, uint64_t object, char *to, size_t size) {
     if (!data)
         return -1;
     for (size_t i = 0; i < n && at + 5 < size; i++)
-        at += encode(character_at(data, text.kind, i) ?: 0xfffd, to + at);
+        at += encode_utf8(character_at(data, text.kind, i) ?: 0xfffd, to + at);
     to[at] = 0;
     free(data);
     return 0;
@@ -748,177 +272,14 @@ int read_string(struct values *v, uint64_t object, char *to, size_t size) {
 static void put_read_name(struct values *v, uint64_t object) {
     char name[2 * NAME_SIZE];
     if (read_string(v, object, name, sizeof name))
-        put_unreadable(v);
+        say_unreadable(v);
     else
-        put_name(v, name);
+        say_name(v, name);
 }
 
 /* --- containers --- */
 
 static void put_object(struct values *v, uint64_t object);
-
-struct item {
-    uint64_t key, value;
-};
-
-struct items {
-    struct item *item;
-    int count;
-    uint64_t total;
-};
-
-static void free_items(struct items *items) {
-    free(items->item);
-}
-
-static int add_item(struct items *items, uint64_t key, uint64_t value, int limit) {
-    if (items->count >= limit)
-        return -1;
-    if (items->count % 16 == 0) {
-        struct item *more = realloc(items->item, (items->count + 16) * sizeof *more);
-        if (!more)
-            return -1;
-        items->item = more;
-    }
-    items->item[items->count++] = (struct item){key, value};
-    return 0;
-}
-
-/* The keys of a dictionary: where its entries are, how many, how big. */
-struct keys {
-    uint64_t entries, count;
-    int entry_size;             /* 24: hash, key, value; 16: key, value */
-};
-
-static int read_keys(struct values *v, uint64_t at, struct keys *keys) {
-    uint64_t size, index_bytes;
-    if (v->layout->keys_log2_size) {
-        struct {
-            uint64_t count;
-            uint8_t log2_size, log2_index_bytes, kind, lock;
-            uint32_t version;
-            uint64_t usable, entries;
-        } head;
-        if (consult(&v->snapshot, at + 8, &head.log2_size, sizeof head - 8) || head.log2_size > 48 || head.log2_index_bytes > 52 || head.kind > 2)
-            return -1;
-        size = 1ull << head.log2_size;
-        index_bytes = 1ull << head.log2_index_bytes;
-        keys->count = head.entries;
-        keys->entry_size = head.kind ? 16 : 24;
-        keys->entries = at + sizeof head + index_bytes;
-    } else {
-        uint64_t head[5];       /* references, size, lookup function, usable, entries */
-        if (consult(&v->snapshot, at + 8, head + 1, sizeof head - 8) || head[1] > 1ull << 48 || (head[1] & (head[1] - 1)))
-            return -1;
-        size = head[1];
-        index_bytes = size * (size <= 0xff ? 1 : size <= 0xffff ? 2 : size <= 0xffffffff ? 4 : 8);
-        keys->count = head[4];
-        keys->entry_size = 24;
-        keys->entries = at + sizeof head + index_bytes;
-    }
-    return keys->count > size ? -1 : 0;
-}
-
-/* The entries of a table that have a value. */
-static int read_entries(struct values *v, const struct keys *keys, struct items *items, int limit) {
-    unsigned char block[24 * 32];
-    for (uint64_t i = 0; i < keys->count && items->count < limit && (uint64_t)items->count < items->total;) {
-        int n = keys->count - i < 32 ? keys->count - i : 32;
-        if (consult(&v->snapshot, keys->entries + i * keys->entry_size, block, n * keys->entry_size))
-            return -1;
-        i += n;
-        v->scanned += n;
-        if (v->scanned > SCAN_AT_MOST)
-            return 0;
-        for (int k = 0; k < n; k++) {
-            struct item item;
-            memcpy(&item, block + (k + 1) * keys->entry_size - sizeof item, sizeof item);
-            if (item.value && add_item(items, item.key, item.value, limit))
-                break;
-        }
-    }
-    return 0;
-}
-
-/* The values of a split table: for each key one, or none. The order of insertion is kept beside them from
- * 3.11 on: up to 3.12 before them, backwards, from 3.13 on behind them; up to 3.10 it is that of the keys. */
-static int read_split(struct values *v, const struct keys *keys, uint64_t values, struct items *items, int limit) {
-    unsigned char order[256], prefix[4];
-    uint64_t value[256], entry[3], at = values;
-    int count = keys->count, capacity = count;
-    if (keys->count > 255)
-        return -1;
-    if (v->layout->has_prefixed_values) {
-        if (consult(&v->snapshot, values - 2, prefix, 2))
-            return -1;
-        if (prefix[0] > count || (prefix[0] && consult(&v->snapshot, values - 2 - prefix[0], order, prefix[0])))
-            return -1;
-        count = prefix[0];
-        for (int i = 0; i < count / 2; i++) {
-            unsigned char swapped = order[i];
-            order[i] = order[count - 1 - i];
-            order[count - 1 - i] = swapped;
-        }
-    } else if (v->layout->has_inline_values) {
-        if (consult(&v->snapshot, values, prefix, 4) || prefix[1] > prefix[0] || prefix[0] > 254)
-            return -1;
-        at = values + 8;
-        capacity = prefix[0];
-        count = prefix[1];
-        if (count && consult(&v->snapshot, at + 8 * capacity, order, count))
-            return -1;
-        if (capacity > (int)keys->count)
-            capacity = keys->count;
-    } else {
-        for (int i = 0; i < count; i++)
-            order[i] = i;
-    }
-    if (capacity && consult(&v->snapshot, at, value, capacity * sizeof *value))
-        return -1;
-    for (int i = 0; i < count; i++) {
-        if (order[i] >= capacity)
-            return -1;
-        if (!value[order[i]])
-            continue;
-        items->total++;
-        if (items->count >= limit)
-            continue;
-        if (consult(&v->snapshot, keys->entries + order[i] * keys->entry_size, entry, keys->entry_size))
-            return -1;
-        add_item(items, entry[keys->entry_size / 8 - 2], value[order[i]], limit);
-    }
-    return 0;
-}
-
-static int read_dict(struct values *v, uint64_t dict, struct items *items, int limit) {
-    uint64_t fields[4];         /* used, version, keys, values */
-    struct keys keys;
-    if (read_fields(v, dict, fields, 4) || fields[0] > INT64_MAX)
-        return -1;
-    if (read_keys(v, fields[2], &keys))
-        return -1;
-    if (fields[3])
-        return read_split(v, &keys, fields[3], items, limit);
-    items->total += fields[0];
-    return read_entries(v, &keys, items, limit);
-}
-
-static int find_item(struct values *v, uint64_t dict, const char *name, uint64_t *value) {
-    struct items items = {0};
-    const struct type_info *type = type_of(v, dict);
-    int found = -1;
-    if (type && type->kind == DICT && !read_dict(v, dict, &items, 1000)) {
-        for (int i = 0; found && i < items.count; i++) {
-            char key[NAME_SIZE];
-            if (!read_string(v, items.item[i].key, key, sizeof key) && !strcmp(key, name)) {
-                *value = items.item[i].value;
-                found = 0;
-            }
-        }
-    }
-    free_items(&items);
-    return found;
-}
 
 /* Is there room for one level more, and is it not inside itself? Else `open...close` is put. */
 static int enter(struct values *v, uint64_t object, const char *opening, const char *closing) {
@@ -927,19 +288,19 @@ static int enter(struct values *v, uint64_t object, const char *opening, const c
         inside |= v->above[i] == object;
     if (!inside && v->depth < v->limits.depth && !v->full) {
         v->above[v->depth++] = object;
-        put(v, opening);
+        say(v, opening);
         return 0;
     }
-    put(v, opening);
+    say(v, opening);
     if (!v->full)
-        put_dots(v);
-    close_with(v, closing);
+        say_dots(v);
+    say_closing(v, closing);
     return -1;
 }
 
 static void leave(struct values *v, const char *closing) {
     v->depth--;
-    close_with(v, closing);
+    say_closing(v, closing);
 }
 
 /* After so many items: that there are others, if there are. */
@@ -947,7 +308,7 @@ static void put_rest(struct values *v, int number, uint64_t total) {
     if (v->full || (uint64_t)number >= total)
         return;
     v->truncated = 1;
-    put_format(v, "%s... %llu more", number ? ", " : "", (unsigned long long)total - number);
+    say_format(v, "%s... %llu more", number ? ", " : "", (unsigned long long)total - number);
 }
 
 /* Before the item with this number; false when there is no more to be said. */
@@ -957,7 +318,7 @@ static int begin_item(struct values *v, int number, uint64_t total) {
         return 0;
     }
     if (number)
-        put(v, ", ");
+        say(v, ", ");
     return !v->full;
 }
 
@@ -970,7 +331,7 @@ static void put_array(struct values *v, uint64_t at, uint64_t n) {
             if (count > v->limits.length)
                 count = v->limits.length;
             if (consult(&v->snapshot, at + i * 8, block, count * 8)) {
-                put_unreadable(v);
+                say_unreadable(v);
                 return;
             }
             fetch_pages(&v->snapshot, block, count);
@@ -978,14 +339,14 @@ static void put_array(struct values *v, uint64_t at, uint64_t n) {
         if (block[i % 64])
             put_object(v, block[i % 64]);
         else
-            put(v, "<NULL>");
+            say(v, "<NULL>");
     }
 }
 
 static void put_list(struct values *v, uint64_t object) {
     uint64_t fields[2];
     if (read_fields(v, object, fields, 2) || fields[0] > INT64_MAX / 8) {
-        put_unreadable(v);
+        say_unreadable(v);
         return;
     }
     if (enter(v, object, "[", "]"))
@@ -1015,10 +376,10 @@ static void read_namedtuple(struct values *v, struct type_info *type) {
 static void put_namedtuple(struct values *v, uint64_t object, const struct type_info *type, uint64_t size) {
     for (uint64_t i = 0; i < size && begin_item(v, i, size); i++) {
         uint64_t item;
-        put_name(v, type->fields[i]);
-        put(v, "=");
+        say_name(v, type->fields[i]);
+        say(v, "=");
         if (read_word(v, object + v->layout->tuple_items + i * 8, &item))
-            put_unreadable(v);
+            say_unreadable(v);
         else
             put_object(v, item);
     }
@@ -1027,14 +388,14 @@ static void put_namedtuple(struct values *v, uint64_t object, const struct type_
 static void put_tuple(struct values *v, uint64_t object, struct type_info *type) {
     uint64_t size;
     if (read_fields(v, object, &size, 1) || size > INT64_MAX / 8) {
-        put_unreadable(v);
+        say_unreadable(v);
         return;
     }
     if (!type->builtin)
         read_namedtuple(v, type);
     int named = type->field_count && (uint64_t)type->field_count == size;
     if (named)
-        put_name(v, type->name);
+        say_name(v, type->name);
     if (enter(v, object, "(", ")"))
         return;
     if (named)
@@ -1047,13 +408,13 @@ static void put_tuple(struct values *v, uint64_t object, struct type_info *type)
 static void put_dict(struct values *v, uint64_t object) {
     struct items items = {0};
     if (read_dict(v, object, &items, v->limits.length)) {
-        put_unreadable(v);
+        say_unreadable(v);
     } else if (!enter(v, object, "{", "}")) {
         for (int i = 0; i < items.count; i++) {
             if (!begin_item(v, i, items.total))
                 break;
             put_object(v, items.item[i].key);
-            put(v, ": ");
+            say(v, ": ");
             put_object(v, items.item[i].value);
         }
         put_rest(v, items.count, items.total);
@@ -1067,12 +428,12 @@ static void put_set(struct values *v, uint64_t object, const char *prefix) {
     uint64_t block[2 * 32];
     int number = 0;
     if (read_fields(v, object, fields, 4) || fields[2] > INT64_MAX / 16 || fields[1] > fields[2] + 1) {
-        put_unreadable(v);
+        say_unreadable(v);
         return;
     }
-    put(v, prefix);
+    say(v, prefix);
     if (!fields[1]) {
-        close_with(v, *prefix ? ")" : "set()");
+        say_closing(v, *prefix ? ")" : "set()");
         return;
     }
     if (!enter(v, object, "{", "}")) {
@@ -1080,7 +441,7 @@ static void put_set(struct values *v, uint64_t object, const char *prefix) {
             if (i % 32 == 0) {
                 int count = fields[2] + 1 - i < 32 ? fields[2] + 1 - i : 32;
                 if (consult(&v->snapshot, fields[3] + i * 16, block, count * 16)) {
-                    put_unreadable(v);
+                    say_unreadable(v);
                     break;
                 }
             }
@@ -1096,28 +457,28 @@ static void put_set(struct values *v, uint64_t object, const char *prefix) {
         leave(v, "}");
     }
     if (*prefix)
-        close_with(v, ")");
+        say_closing(v, ")");
 }
 
 static void put_deque(struct values *v, uint64_t object) {
     uint64_t fields[7];         /* length, left and right block, index in each, state, maximal length */
     if (read_fields(v, object, fields, 7) || fields[0] > INT64_MAX / 8 || fields[3] >= DEQUE_BLOCK) {
-        put_unreadable(v);
+        say_unreadable(v);
         return;
     }
-    put(v, "deque(");
+    say(v, "deque(");
     if (!enter(v, object, "[", "]")) {
         uint64_t block = fields[1], index = fields[3], item;
         for (uint64_t i = 0; i < fields[0] && begin_item(v, i, fields[0]); i++) {
             if (index == DEQUE_BLOCK) {
                 if (read_word(v, block + (DEQUE_BLOCK + 1) * 8, &block)) {
-                    put_unreadable(v);
+                    say_unreadable(v);
                     break;
                 }
                 index = 0;
             }
             if (read_word(v, block + 8 + index++ * 8, &item)) {
-                put_unreadable(v);
+                say_unreadable(v);
                 break;
             }
             put_object(v, item);
@@ -1125,8 +486,8 @@ static void put_deque(struct values *v, uint64_t object) {
         leave(v, "]");
     }
     if ((int64_t)fields[6] >= 0 && !v->full)
-        put_format(v, ", maxlen=%lld", (long long)fields[6]);
-    close_with(v, ")");
+        say_format(v, ", maxlen=%lld", (long long)fields[6]);
+    say_closing(v, ")");
 }
 
 /* range and slice: three objects. */
@@ -1135,81 +496,24 @@ static void put_three(struct values *v, uint64_t object, enum kind kind) {
     uint32_t digits[DIGITS_AT_MOST];
     int negative;
     if (read_fields(v, object, part, 3)) {
-        put_unreadable(v);
+        say_unreadable(v);
         return;
     }
-    put(v, kind == RANGE ? "range(" : "slice(");
+    say(v, kind == RANGE ? "range(" : "slice(");
     put_object(v, part[0]);
-    put(v, ", ");
+    say(v, ", ");
     put_object(v, part[1]);
     if (kind == RANGE && !read_int(v, part[2], &negative, &count, digits) && count == 1 && !negative)
         digit = digits[0];
     step = digit;
     if (step != 1) {
-        put(v, ", ");
+        say(v, ", ");
         put_object(v, part[2]);
     }
-    close_with(v, ")");
+    say_closing(v, ")");
 }
 
 /* --- instances --- */
-
-static int64_t word_sized(int64_t size) {
-    return (size + 7) & -8;
-}
-
-/* The dictionary of an instance, 0 if it has none (yet). Where it is: tp_dictoffset, from the end of an
- * object of variable size if negative; from 3.11 on before the object. */
-static uint64_t find_dict(struct values *v, uint64_t object, const struct type_info *type, uint64_t *split) {
-    const struct layout *layout = v->layout;
-    uint64_t pointer[2] = {0}, count;
-    int64_t offset = type->dictoffset;
-    *split = 0;
-    if (layout->managed_dict && type->flags & MANAGED_DICT) {
-        if (layout->has_values_pointer) {              /* 3.11: values, dictionary */
-            if (consult(&v->snapshot, object - layout->managed_dict - 8, pointer, 16))
-                return 0;
-            *split = pointer[1] ? 0 : pointer[0];
-            return pointer[1];
-        }
-        if (read_word(v, object - layout->managed_dict, pointer))
-            return 0;
-        if (layout->has_tagged_values) {            /* 3.12: one word for both, bit 0 for values */
-            *split = pointer[0] & 1 ? pointer[0] + 1 : 0;
-            return pointer[0] & 1 ? 0 : pointer[0];
-        }
-        unsigned char head[4];                              /* capacity, size, embedded, valid */
-        if (!pointer[0] && type->flags & INLINE_VALUES && !consult(&v->snapshot, object + type->basicsize, head, sizeof head) && head[3])
-            *split = object + type->basicsize;
-        return pointer[0];
-    }
-    if (!offset)
-        return 0;
-    if (offset < 0) {
-        if (!type->itemsize || read_fields(v, object, &count, 1))
-            return 0;
-        if (type->kind == INT && layout->has_tagged_lengths)
-            count >>= 3;
-        else if ((int64_t)count < 0)
-            count = -count;
-        if (count > 1ull << 40)
-            return 0;
-        offset += word_sized(type->basicsize + count * type->itemsize);
-    }
-    if (offset < layout->object_size || offset % 8 || read_word(v, object + offset, pointer))
-        return 0;
-    return pointer[0];
-}
-
-static int read_attributes(struct values *v, uint64_t object, const struct type_info *type, struct items *items, int limit) {
-    uint64_t split, dict = find_dict(v, object, type, &split);
-    struct keys keys;
-    if (dict) {
-        const struct type_info *kind = type_of(v, dict);
-        return kind && kind->kind == DICT ? read_dict(v, dict, items, limit) : -1;
-    }
-    return split && type->keys && !read_keys(v, type->keys, &keys) ? read_split(v, &keys, split, items, limit) : split ? -1 : 0;
-}
 
 /* name=value, ...: slots first, base classes before. The number that were put. */
 static int put_attributes(struct values *v, uint64_t object, const struct type_info *type, int number) {
@@ -1221,18 +525,18 @@ static int put_attributes(struct values *v, uint64_t object, const struct type_i
         if (!begin_item(v, number, type->slot_count))
             return number;
         number++;
-        put_name(v, type->slots[i].name);
-        put(v, "=");
+        say_name(v, type->slots[i].name);
+        say(v, "=");
         put_object(v, value);
     }
     if (read_attributes(v, object, type, &items, v->limits.length)) {
         if (begin_item(v, number, number + 1) && ++number)
-            put_unreadable(v);
+            say_unreadable(v);
     } else {
         int before = number;
         for (int i = 0; i < items.count && number < v->limits.length && begin_item(v, number, before + items.total); i++, number++) {
             put_read_name(v, items.item[i].key);
-            put(v, "=");
+            say(v, "=");
             put_object(v, items.item[i].value);
         }
         put_rest(v, number, before + items.total);
@@ -1243,17 +547,17 @@ static int put_attributes(struct values *v, uint64_t object, const struct type_i
 
 static void put_instance(struct values *v, uint64_t object, const struct type_info *type) {
     if (!type->python) {
-        put(v, "<");
-        put_name(v, type->full_name);
-        put_format(v, " object at 0x%llx>", (unsigned long long)object);
+        say(v, "<");
+        say_name(v, type->full_name);
+        say_format(v, " object at 0x%llx>", (unsigned long long)object);
         return;
     }
-    put_name(v, type->name);
+    say_name(v, type->name);
     if (v->instances) {
-        put(v, "(");
+        say(v, "(");
         if (!v->full)
-            put_dots(v);
-        close_with(v, ")");
+            say_dots(v);
+        say_closing(v, ")");
         return;
     }
     if (enter(v, object, "(", ")"))
@@ -1282,15 +586,15 @@ static int put_enum(struct values *v, uint64_t object, const struct type_info *t
     if (!value)
         return -1;
     const struct type_info *kind = type_of(v, name);
-    put(v, "<");
-    put_name(v, type->name);
+    say(v, "<");
+    say_name(v, type->name);
     if (kind && kind->kind == STR) {                        /* a combination of flags has none */
-        put(v, ".");
+        say(v, ".");
         put_read_name(v, name);
     }
-    put(v, ": ");
+    say(v, ": ");
     put_object(v, value);
-    close_with(v, ">");
+    say_closing(v, ">");
     return 0;
 }
 
@@ -1301,72 +605,72 @@ static void put_class(struct values *v, uint64_t object) {
     uint64_t module, qualname;
     char text[2 * NAME_SIZE];
     if (!type) {
-        put_unreadable(v);
+        say_unreadable(v);
         return;
     }
-    put(v, "<class '");
+    say(v, "<class '");
     if (type->heap && !find_item(v, type->dict, "__module__", &module) && !read_string(v, module, text, sizeof text)
         && strcmp(text, "builtins")) {
-        put_name(v, text);
-        put(v, ".");
+        say_name(v, text);
+        say(v, ".");
     }
     if (type->heap && !peek(&v->snapshot, object + v->layout->type_qualified_name, &qualname, 8) && !read_string(v, qualname, text, sizeof text))
-        put_name(v, text);
+        say_name(v, text);
     else
-        put_name(v, type->full_name);
-    close_with(v, "'>");
+        say_name(v, type->full_name);
+    say_closing(v, "'>");
 }
 
 static void put_named(struct values *v, const char *what, uint64_t name_at, const char *after) {
     uint64_t name;
-    put(v, what);
+    say(v, what);
     if (read_word(v, name_at, &name))
-        put_unreadable(v);
+        say_unreadable(v);
     else
         put_read_name(v, name);
-    close_with(v, after);
+    say_closing(v, after);
 }
 
 static void put_builtin(struct values *v, uint64_t object) {
     uint64_t fields[2], name;   /* definition, self */
     char text[NAME_SIZE];
     if (read_fields(v, object, fields, 2) || read_word(v, fields[0], &name) || peek_name(v, name, text, sizeof text)) {
-        put_unreadable(v);
+        say_unreadable(v);
         return;
     }
     const struct type_info *self = type_of(v, fields[1]);
-    put(v, !self || self->kind == MODULE ? "<built-in function " : "<built-in method ");
-    put_name(v, text);
+    say(v, !self || self->kind == MODULE ? "<built-in function " : "<built-in method ");
+    say_name(v, text);
     if (self && self->kind != MODULE) {
-        put(v, " of ");
-        put_name(v, self->name);
-        put(v, " object");
+        say(v, " of ");
+        say_name(v, self->name);
+        say(v, " object");
     }
-    close_with(v, ">");
+    say_closing(v, ">");
 }
 
 static void put_method(struct values *v, uint64_t object) {
     uint64_t fields[2];         /* function, self */
     const struct type_info *function = read_fields(v, object, fields, 2) ? NULL : type_of(v, fields[0]);
     if (!function) {
-        put_unreadable(v);
+        say_unreadable(v);
     } else if (function->kind == FUNCTION) {
         put_named(v, "<bound method ", fields[0] + v->layout->function_qualified_name, ">");
     } else {
-        put(v, "<bound method of ");
-        put_name(v, function->name);
-        close_with(v, ">");
+        say(v, "<bound method of ");
+        say_name(v, function->name);
+        say_closing(v, ">");
     }
 }
 
 static void put_exception(struct values *v, uint64_t object, const struct type_info *type) {
     uint64_t fields[2], size, item;     /* dictionary, args */
     const struct type_info *args = read_fields(v, object, fields, 2) ? NULL : type_of(v, fields[1]);
-    put_name(v, type->name);
+    say_name(v, type->name);
     if (!args || args->kind != TUPLE || read_fields(v, fields[1], &size, 1) || size > INT64_MAX / 8) {
-        put(v, "(");
-        put_unreadable(v);
-        close_with(v, ")");
+        say(v, "(");
+        say_unreadable(v);
+        say_closing(v, ")");
         return;
     }
     if (enter(v, object, "(", ")"))
@@ -1381,17 +685,17 @@ static void put_exception(struct values *v, uint64_t object, const struct type_i
 static void put_cell(struct values *v, uint64_t object) {
     uint64_t content;
     if (read_fields(v, object, &content, 1)) {
-        put_unreadable(v);
+        say_unreadable(v);
         return;
     }
-    put(v, "<cell");
+    say(v, "<cell");
     if (!content) {
-        put(v, " (empty)");
+        say(v, " (empty)");
     } else if (!enter(v, object, ": ", "")) {
         put_object(v, content);
         leave(v, "");
     }
-    close_with(v, ">");
+    say_closing(v, ">");
 }
 
 /* --- all of them --- */
@@ -1399,14 +703,14 @@ static void put_cell(struct values *v, uint64_t object) {
 static void put_plain(struct values *v, uint64_t object, struct type_info *type) {
     uint64_t first;
     switch (type->kind) {
-    case NONE: put(v, "None"); break;
-    case ELLIPSIS: put(v, "Ellipsis"); break;
-    case NOT_IMPLEMENTED: put(v, "NotImplemented"); break;
+    case NONE: say(v, "None"); break;
+    case ELLIPSIS: say(v, "Ellipsis"); break;
+    case NOT_IMPLEMENTED: say(v, "NotImplemented"); break;
     case BOOL:
         if (consult(&v->snapshot, object + head_of(v) + 8, &first, 4))
-            put_unreadable(v);
+            say_unreadable(v);
         else
-            put(v, (uint32_t)first ? "True" : "False");
+            say(v, (uint32_t)first ? "True" : "False");
         break;
     case INT: put_int(v, object); break;
     case FLOAT: put_float(v, object); break;
@@ -1428,8 +732,8 @@ static void put_plain(struct values *v, uint64_t object, struct type_info *type)
     case CLASS: put_class(v, object); break;
     case EXCEPTION: put_exception(v, object, type); break;
     case GENERATOR:
-        put(v, "<");
-        put_name(v, !strcmp(type->name, "generator") || !strcmp(type->name, "coroutine") ? type->name : "async_generator");
+        say(v, "<");
+        say_name(v, !strcmp(type->name, "generator") || !strcmp(type->name, "coroutine") ? type->name : "async_generator");
         put_named(v, " object ", object + v->layout->generator_qualified_name, ">");
         break;
     case CELL: put_cell(v, object); break;
@@ -1448,7 +752,7 @@ static void put_object(struct values *v, uint64_t object) {
         return;
     struct type_info *type = type_of(v, object);
     if (!type) {
-        put_unreadable(v);
+        say_unreadable(v);
         return;
     }
     if (type->is_enum && type->kind != CLASS && !put_enum(v, object, type))
@@ -1459,10 +763,10 @@ static void put_object(struct values *v, uint64_t object) {
         put_plain(v, object, type);
         return;
     }
-    put_name(v, type->name);
-    put(v, "(");
+    say_name(v, type->name);
+    say(v, "(");
     put_plain(v, object, type);
-    close_with(v, ")");
+    say_closing(v, ")");
 }
 
 struct values *open_values(struct memory *memory, const struct layout *layout, const struct value_limits *limits) {
@@ -1479,24 +783,12 @@ struct values *open_values(struct memory *memory, const struct layout *layout, c
 }
 
 void close_values(struct values *v) {
-    for (unsigned i = 0; v && i < v->table_size; i++) {
-        struct type_info *type = v->types[i];
-        for (int k = 0; type && k < type->slot_count; k++)
-            free(type->slots[k].name);
-        for (int k = 0; type && k < type->field_count; k++)
-            free(type->fields[k]);
-        if (type) {
-            free(type->slots);
-            free(type->fields);
-            free(type);
-        }
-    }
-    if (v) {
-        free_snapshot(&v->snapshot);
-        free(v->types);
-        free(v->text);
-        free(v);
-    }
+    if (!v)
+        return;
+    free_types(v);
+    free_snapshot(&v->snapshot);
+    free(v->text);
+    free(v);
 }
 
 struct snapshot *snapshot_of(struct values *v) {
@@ -1542,7 +834,7 @@ static void begin_value(struct values *v) {
     v->size = 0;
     v->columns = v->limits.width;
     v->full = v->truncated = v->unreadable = v->depth = v->instances = v->scanned = 0;
-    put_bytes(v, "", 0);
+    say_bytes(v, "", 0);
 }
 
 static void end_value(const struct values *v, struct value *value) {
@@ -1555,7 +847,7 @@ static void end_value(const struct values *v, struct value *value) {
 /* From 3.14 on a frame can have an int that is no object. */
 void render_tagged_int(struct values *v, int64_t number, struct value *value) {
     begin_value(v);
-    put_format(v, "%lld", (long long)number);
+    say_format(v, "%lld", (long long)number);
     value->type = "int";
     value->form = v->size <= 15 ? NUMBER : TEXT;
     end_value(v, value);
