@@ -14,7 +14,7 @@ version=0.1.0
 usage() {
     cat <<'END'
 usage: pydbattach.sh [-t THREAD] [-c COMMAND]... PID
-       pydbattach.sh --dump [--json] [--no-fold] [--all-children] [--native] PID...
+       pydbattach.sh --dump [--locals] [--json] [--no-fold] [--all-children] [--native] PID...
        pydbattach.sh --dump --core CORE [EXECUTABLE]
 END
 }
@@ -32,6 +32,8 @@ Puts a Pdb prompt on a thread of a running Python process that was not prepared 
   -n, --no-rc            do not read ~/.pdbrc
       --list             the Python processes here that can be attached to
       --dump             every stack of these processes, read from outside: nothing runs in them, nothing stops
+      --locals           with --dump: the variables of each frame, too; --depth N levels of containers are
+                         shown (3), --length N items of each (10), --width N columns of a value (200)
       --json             with --dump: as JSON (doc/dump.schema.json)
       --no-fold          with --dump: threads with the same stack one by one
       --all-children     with --dump: the children of these processes, and theirs, as well
@@ -240,7 +242,17 @@ main() {
                 shift
                 count=$((count - 1))
                 ;;
-            --json | --no-fold | --all-children | --native) dumping=1; set -- "$@" "$argument" ;;
+            --depth | --length | --width)
+                [ "$count" -gt 0 ] || usage_error
+                case $1 in
+                    '' | *[!0-9]* | 0* | ??????*) die "not a number: '$1'" 2 ;;
+                esac
+                dumping=1
+                set -- "$@" "$argument" "$1"
+                shift
+                count=$((count - 1))
+                ;;
+            --locals | --json | --no-fold | --all-children | --native) dumping=1; set -- "$@" "$argument" ;;
             -v | --verbose) verbose=1 ;;
             -h | --help) help; exit 0 ;;
             -V | --version) printf 'pydbattach %s\n' "$version"; exit 0 ;;

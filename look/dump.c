@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #include "core.h"
-#include "dump.h"
 #include "mixed.h"
+#include "values.h"
 
 #define COMMAND_AT_MOST 65536
 #define RUNS_OF_CODES 3         /* stacks are read again if code objects have changed */
@@ -234,6 +234,12 @@ static int read_python(struct dump *dump) {
     if (options && options->native)
         begin_native(dump);
     read_stacks(dump);
+    if (options && options->locals) {
+        struct value_limits limits = {options->depth, options->length, options->width};
+        if ((dump->locals = open_locals(dump, &limits, options->json)))
+            read_locals(dump->locals);
+        tell_time("locals");
+    }
     forget_cached(dump->memory);
     read_thread_names(dump);
     return 0;
@@ -272,6 +278,7 @@ static void free_dump(struct dump *dump) {
     free(dump->interpreters);
     free(dump->command);
     free_codes(dump);
+    close_locals(dump->locals);
     free_sources(dump);
     free_cache(dump->memory);
 }

@@ -11,6 +11,7 @@
  *   source.c      source lines, through the target's root
  *   dump.c        one process after another: `pydblook dump`
  *   show_text.c, show_json.c   the two forms of the answer
+ *   show_locals.c the variables of a frame, in both
  *   output.c      a buffer for both: escapes, colours
  *
  * The order that makes a stack true: read the frames (frames.c), read what they point to (code objects,
@@ -112,6 +113,7 @@ struct interpreter {
 
 struct dump_options {
     int json, locals, native, fold, colour, children;
+    int depth, length, width;           /* of values, with locals */
     const char *version;                /* of pydbattach */
     const char *core, *core_executable;
 };
@@ -135,6 +137,7 @@ struct dump {
     uint64_t code_type;                 /* PyCode_Type, 0: not known yet */
     uint64_t str_type;
     struct source *sources;
+    struct locals_reader *locals;       /* locals.c; keeps the memory of all frames' variables */
     int complete;
     struct native *native;              /* for C frames; NULL: they are not wanted */
 };
@@ -200,6 +203,7 @@ void put_char(char c);
 void putf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void put_safely(const char *text);
 void put_json(const char *text);
+void put_json_bytes(const char *text, size_t size);
 size_t output_size(void);
 char *take_output(size_t from);
 int flush_output(int fd);
@@ -213,6 +217,10 @@ int read_core_threads(struct dump *dump);
 
 /* holder.c */
 int print_where(FILE *to, const struct dump_thread *thread);
+
+/* show_locals.c */
+void show_locals_text(const struct dump_frame *frame, const char *dim, const char *plain);
+void show_locals_json(const struct dump_frame *frame);
 
 /* dump.c */
 int print_holder(const char *pid);

@@ -111,15 +111,16 @@ void put_safely(const char *text) {
     }
 }
 
-/* A JSON string; NULL: null. */
-void put_json(const char *text) {
+/* A JSON string of so many bytes, and a zero behind them; NULL: null. */
+void put_json_bytes(const char *text, size_t size) {
     int length;
     if (!text) {
         put("null");
         return;
     }
     put_char('"');
-    for (const unsigned char *at = (const unsigned char *)text; *at; at += length) {
+    const unsigned char *end = (const unsigned char *)text + size;
+    for (const unsigned char *at = (const unsigned char *)text; at < end; at += length) {
         const unsigned char *plain = at;
         while (*plain >= 0x20 && *plain < 0x7f && *plain != '"' && *plain != '\\')
             plain++;
@@ -139,6 +140,10 @@ void put_json(const char *text) {
             put_bytes((const char *)at, length);
     }
     put_char('"');
+}
+
+void put_json(const char *text) {
+    put_json_bytes(text, text ? strlen(text) : 0);
 }
 
 size_t output_size(void) {

@@ -3,7 +3,8 @@
  *
  *   pydblook [-v] [--self PID] [--library FILE] plan PID    may it be attached to, and how (plan.c)
  *   pydblook [-v] list                                      the Python processes here (list.c)
- *   pydblook [-v] [--json] [--no-fold] [--all-children] [--version V] dump PID...    all stacks (dump.c)
+ *   pydblook [-v] [--json] [--no-fold] [--all-children] [--version V]
+ *       [--locals] [--depth N] [--length N] [--width N] dump PID...     all stacks (dump.c)
  *
  *   pydblook [-v] [--json] ... --core CORE dump [EXECUTABLE]    the same of a core file (core.c)
  *   pydblook [-v] gil PID                                   which thread holds the GIL, and where (holder.c)
@@ -25,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "dump.h"
+#include "values.h"
 
 #define KILL_MS 100
 
@@ -145,7 +146,8 @@ static int plan(const char *text) {
 static int usage(void) {
     fputs("usage: pydblook [-v] [--self PID] [--library FILE] plan PID\n"
           "       pydblook [-v] list\n"
-          "       pydblook [-v] [--json] [--no-fold] [--all-children] [--version V] dump PID...\n", stderr);
+          "       pydblook [-v] [--json] [--no-fold] [--all-children] [--version V]\n"
+          "           [--locals] [--depth N] [--length N] [--width N] dump PID...\n", stderr);
     return 2;
 }
 
@@ -154,8 +156,9 @@ int main(int argc, char **argv) {
         {"self", required_argument, NULL, 's'}, {"library", required_argument, NULL, 'l'}, {"json", no_argument, NULL, 'j'},
         {"no-fold", no_argument, NULL, 'f'}, {"all-children", no_argument, NULL, 'c'}, {"version", required_argument, NULL, 'V'},
         {"native", no_argument, NULL, 'n'}, {"core", required_argument, NULL, 'o'}, {"colour", no_argument, NULL, 'C'},
-        {0}};
-    struct dump_options dump = {.fold = 1, .version = ""};
+        {"locals", no_argument, NULL, 'L'}, {"depth", required_argument, NULL, 'D'}, {"length", required_argument, NULL, 'N'},
+        {"width", required_argument, NULL, 'W'}, {0}};
+    struct dump_options dump = {.fold = 1, .version = "", .depth = DEPTH, .length = LENGTH, .width = WIDTH};
     int c;
     while ((c = getopt_long(argc, argv, "+v", names, NULL)) != -1) {
         if (c == 'v')
@@ -178,6 +181,14 @@ int main(int argc, char **argv) {
             dump.colour = 1;
         else if (c == 'V')
             dump.version = optarg;
+        else if (c == 'L')
+            dump.locals = 1;
+        else if (c == 'D')
+            dump.depth = atoi(optarg);
+        else if (c == 'N')
+            dump.length = atoi(optarg);
+        else if (c == 'W')
+            dump.width = atoi(optarg);
         else
             return usage();
     }

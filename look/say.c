@@ -184,7 +184,7 @@ static void format_float(double number, int add_point, char *to, size_t size) {
         double power = 10;
         for (int decimals = 1; decimals <= 4; decimals++, power *= 10) {
             double whole = fabs(number) * power;
-            if (whole != floor(whole) || whole / power != fabs(number))
+            if (whole != (double)(int64_t)whole || whole / power != fabs(number))
                 continue;
             if (fabs(number) < 1e-4)
                 break;

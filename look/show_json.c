@@ -52,6 +52,8 @@ static void put_frame(struct dump *dump, struct dump_frame *frame) {
         put(", \"line\": null");
     put_text("source", source);
     putf(", \"source_changed\": %s", changed ? "true" : "false");
+    if (dump->options->locals)
+        show_locals_json(frame);
     put("}");
     free(source);
 }

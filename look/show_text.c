@@ -282,6 +282,7 @@ static void put_frame(struct dump *dump, struct dump_frame *frame) {
         put_char('\n');
     }
     free(source);
+    show_locals_text(frame, coloured ? DIM : "", coloured ? PLAIN : "");
 }
 
 static void put_native_frame(const struct native_frame *frame) {

@@ -196,7 +196,7 @@ static void put_str(struct values *v, uint64_t object) {
     free(data);
 }
 
-/* The characters themselves; a surrogate alone is none, and escaped. */
+/* The characters themselves; a surrogate alone as three bytes, like the rest of what output.c takes. */
 static void put_string(struct values *v, uint64_t object) {
     struct text text;
     unsigned char *data = NULL;
@@ -208,10 +208,7 @@ static void put_string(struct values *v, uint64_t object) {
     for (; data && i < n && v->columns > 0; i++, v->columns--) {
         char bytes[16];
         uint32_t c = character_at(data, text.kind, i);
-        if ((c >= 0xd800 && c < 0xe000) || c > 0x10ffff)
-            say_bytes(v, bytes, sprintf(bytes, "\\u%04x", c));
-        else
-            say_bytes(v, bytes, encode_utf8(c, bytes));
+        say_bytes(v, bytes, encode_utf8(c > 0x10ffff ? 0xfffd : c, bytes));
     }
     if (!data)
         say_unreadable(v);
@@ -769,6 +766,10 @@ static void put_object(struct values *v, uint64_t object) {
     say_closing(v, ")");
 }
 
+static int limit(int value, int most) {
+    return value < 1 ? 1 : value > most ? most : value;
+}
+
 struct values *open_values(struct memory *memory, const struct layout *layout, const struct value_limits *limits) {
     struct values *v = calloc(1, sizeof *v);
     if (!v)
@@ -776,9 +777,8 @@ struct values *open_values(struct memory *memory, const struct layout *layout, c
     v->snapshot.memory = memory;
     v->snapshot.page_limit = 2048;
     v->layout = layout;
-    v->limits = *limits;
-    if (v->limits.depth > DEPTH_AT_MOST)
-        v->limits.depth = DEPTH_AT_MOST;
+    v->limits = (struct value_limits){limit(limits->depth, DEPTH_AT_MOST), limit(limits->length, LENGTH_AT_MOST),
+                                      limit(limits->width, WIDTH_AT_MOST)};
     return v;
 }
 

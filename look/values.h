@@ -10,6 +10,9 @@
 
 #include "dump.h"
 
+#define DEPTH 3                 /* if nobody says otherwise */
+#define LENGTH 10
+#define WIDTH 200
 #define DEPTH_AT_MOST 20
 #define LENGTH_AT_MOST 10000
 #define WIDTH_AT_MOST 100000
