@@ -20,6 +20,8 @@
 
 #define TRIES 3
 #define FRAMES_AT_ONCE 512      /* that share a snapshot */
+#define PAGES_WANTED 1536       /* in a snapshot; it can have more for a single frame */
+#define USED_WANTED 100000
 #define POINTERS_AT_ONCE 4096
 #define VARIABLES_AT_MOST 2000  /* of one frame */
 #define CHUNK 65536
@@ -121,7 +123,7 @@ static int add_names(struct locals_reader *reader, struct variables *variables, 
     for (uint64_t i = 0; i < size; i++) {
         char text[4 * NAME_SIZE];
         if (peek(snapshot, tuple + l->tuple_items + 8 * i, &name, sizeof name) || read_string(reader->values, name, text, sizeof text))
-            return -1;
+            snprintf(text, sizeof text, "<unreadable %d>", variables->count);
         variables->kinds[variables->count] = kind;
         if (!(variables->names[variables->count] = strdup(text)))
             return -1;
@@ -287,22 +289,23 @@ static void fetch_ahead(struct locals_reader *reader, struct dump_frame **frames
     fetch_pages(snapshot, reader->pointers, n);
 }
 
-/* Reads the variables of these frames and compares; leaves in `frames` those that have changed meanwhile. */
-static int read_together(struct locals_reader *reader, struct dump_frame **frames, int count) {
+/* Reads the variables of these frames, as many as one snapshot has room for, and compares. Appends to `again`,
+ * which may be behind in the same array, those that have changed meanwhile. The number that were read. */
+static int read_together(struct locals_reader *reader, struct dump_frame **frames, int count, struct dump_frame **again, int *changed) {
     struct snapshot *snapshot = snapshot_of(reader->values);
-    int first[FRAMES_AT_ONCE + 1], changed = 0;
+    int first[FRAMES_AT_ONCE + 1], n = 0;
     begin_snapshot(snapshot);
     fetch_ahead(reader, frames, count);
-    for (int i = 0; i < count; i++) {
-        first[i] = snapshot->used_count;
-        read_frame_locals(reader, frames[i]);
+    for (; n < count && (!n || (snapshot->count < PAGES_WANTED && snapshot->used_count < USED_WANTED)); n++) {
+        first[n] = snapshot->used_count;
+        read_frame_locals(reader, frames[n]);
     }
-    first[count] = snapshot->used_count;
+    first[n] = snapshot->used_count;
     read_again(snapshot, &reader->later);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < n; i++)
         if (has_changed(snapshot, &reader->later, first[i], first[i + 1]))
-            frames[changed++] = frames[i];
-    return changed;
+            again[(*changed)++] = frames[i];
+    return n;
 }
 
 /* After the last try. Was it the frame itself that changed, or only what its variables hold? */
@@ -318,8 +321,12 @@ static void mark_changing(struct locals_reader *reader, struct dump_frame *frame
 }
 
 static void read_chunk(struct locals_reader *reader, struct dump_frame **frames, int count) {
-    for (int i = 0; i < TRIES && count; i++)
-        count = read_together(reader, frames, count);
+    for (int i = 0; i < TRIES && count; i++) {
+        int changed = 0;
+        for (int at = 0; at < count;)
+            at += read_together(reader, frames + at, count - at, frames, &changed);
+        count = changed;
+    }
     for (int i = 0; i < count; i++)
         mark_changing(reader, frames[i]);
 }

@@ -27,10 +27,17 @@ void say_bytes(struct values *v, const char *bytes, size_t size) {
     v->text[v->size] = 0;
 }
 
+/* What is said even if there is no room for it. */
+static void say_always(struct values *v, const char *text) {
+    int n = strlen(text);
+    say_bytes(v, text, n);
+    v->columns = v->columns > n ? v->columns - n : 0;
+}
+
 /* Something stays unsaid. */
 void say_dots(struct values *v) {
     v->truncated = 1;
-    say_bytes(v, "...", 3);
+    say_always(v, "...");
 }
 
 /* The width is used up: say so once, then nothing but closing brackets. */
@@ -41,7 +48,7 @@ void say_rest_cut(struct values *v) {
 }
 
 void say_closing(struct values *v, const char *bracket) {
-    say_bytes(v, bracket, strlen(bracket));
+    say_always(v, bracket);
 }
 
 /* ASCII of our own making. */

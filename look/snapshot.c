@@ -15,7 +15,7 @@
 #include "values.h"
 
 #define BATCH 256               /* pages in one call */
-#define USED_AT_MOST (1 << 18)
+#define USED_AT_MOST (1 << 20)
 
 static unsigned hash_page(uint64_t address) {
     return (address / PAGE * 0x9e3779b97f4a7c15ull) >> 40;

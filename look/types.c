@@ -182,6 +182,7 @@ static struct type_info *know_type(struct values *v, uint64_t address, int bases
     if (!type)
         return NULL;
     type->address = address;
+    type->name = type->full_name;
     v->types[find_type_slot(v, address)] = type;    /* before its bases: a cycle ends here */
     v->type_count++;
     read_type(v, type, bases);
@@ -223,6 +224,7 @@ void free_types(struct values *v) {
             free(type->fields[k]);
         free(type->slots);
         free(type->fields);
+        free(type->module);
         free(type);
     }
     free(v->types);

@@ -46,6 +46,7 @@ struct type_info {
     struct slot *slots;
     int slot_count, field_count;
     char **fields;              /* of a namedtuple */
+    char *module;               /* NULL: not looked for yet */
 };
 
 struct values {

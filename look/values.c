@@ -170,8 +170,6 @@ static void put_quoted(struct values *v, const unsigned char *data, int kind, si
         }
     }
     say_closing(v, quote);
-    if (v->columns)
-        v->columns--;
     if (i < length)
         say_rest_cut(v);
 }
@@ -597,18 +595,26 @@ static int put_enum(struct values *v, uint64_t object, const struct type_info *t
 
 /* --- what has a name --- */
 
+static const char *module_of(struct values *v, struct type_info *type) {
+    char text[2 * NAME_SIZE];
+    uint64_t module;
+    if (!type->module)
+        type->module = strdup(!find_item(v, type->dict, "__module__", &module) && !read_string(v, module, text, sizeof text)
+                              && strcmp(text, "builtins") ? text : "");
+    return type->module ? type->module : "";
+}
+
 static void put_class(struct values *v, uint64_t object) {
     struct type_info *type = find_type(v, object, BASES_AT_MOST);
-    uint64_t module, qualname;
+    uint64_t qualname;
     char text[2 * NAME_SIZE];
     if (!type) {
         say_unreadable(v);
         return;
     }
     say(v, "<class '");
-    if (type->heap && !find_item(v, type->dict, "__module__", &module) && !read_string(v, module, text, sizeof text)
-        && strcmp(text, "builtins")) {
-        say_name(v, text);
+    if (type->heap && *module_of(v, type)) {
+        say_name(v, type->module);
         say(v, ".");
     }
     if (type->heap && !peek(&v->snapshot, object + v->layout->type_qualified_name, &qualname, 8) && !read_string(v, qualname, text, sizeof text))
@@ -775,7 +781,7 @@ struct values *open_values(struct memory *memory, const struct layout *layout, c
     if (!v)
         return NULL;
     v->snapshot.memory = memory;
-    v->snapshot.page_limit = 2048;
+    v->snapshot.page_limit = 8192;
     v->layout = layout;
     v->limits = (struct value_limits){limit(limits->depth, DEPTH_AT_MOST), limit(limits->length, LENGTH_AT_MOST),
                                       limit(limits->width, WIDTH_AT_MOST)};
