@@ -19,7 +19,7 @@
 #include "values.h"
 
 #define TRIES 3
-#define FRAMES_AT_ONCE 512      /* that share a snapshot */
+#define FRAMES_AT_ONCE 256      /* that share a snapshot */
 #define PAGES_WANTED 1536       /* in a snapshot; it can have more for a single frame */
 #define USED_WANTED 100000
 #define POINTERS_AT_ONCE 4096
@@ -45,7 +45,6 @@ struct chunk {
 struct locals_reader {
     struct dump *dump;
     struct values *values;
-    struct snapshot later;
     int strings;                /* a str as its characters, for JSON */
     struct variables *all;
     struct chunk *chunks;       /* texts and records, until the end */
@@ -83,7 +82,6 @@ void close_locals(struct locals_reader *reader) {
         free(chunk);
     }
     close_values(reader->values);
-    free_snapshot(&reader->later);
     free(reader);
 }
 
@@ -301,9 +299,9 @@ static int read_together(struct locals_reader *reader, struct dump_frame **frame
         read_frame_locals(reader, frames[n]);
     }
     first[n] = snapshot->used_count;
-    read_again(snapshot, &reader->later);
+    read_again(snapshot);
     for (int i = 0; i < n; i++)
-        if (has_changed(snapshot, &reader->later, first[i], first[i + 1]))
+        if (has_changed(snapshot, first[i], first[i + 1]))
             again[(*changed)++] = frames[i];
     return n;
 }

@@ -15,7 +15,10 @@
 #include "values.h"
 
 #define BATCH 256               /* pages in one call */
+#define BATCH_AGAIN 32          /* in the caches of the processor */
 #define USED_AT_MOST (1 << 20)
+
+enum {GONE = -1, SAME};         /* page->now */
 
 static unsigned hash_page(uint64_t address) {
     return (address / PAGE * 0x9e3779b97f4a7c15ull) >> 40;
@@ -33,7 +36,7 @@ void begin_snapshot(struct snapshot *snapshot) {
     for (int i = snapshot->count; i; i--)
         snapshot->table[find_slot(snapshot, snapshot->pages[i - 1].address)] = 0;
     snapshot->count = snapshot->used_count = 0;
-    snapshot->last_bytes = NULL;
+    memset(snapshot->recent, 0, sizeof snapshot->recent);
 }
 
 void free_snapshot(struct snapshot *snapshot) {
@@ -41,6 +44,7 @@ void free_snapshot(struct snapshot *snapshot) {
     free(snapshot->bytes);
     free(snapshot->table);
     free(snapshot->used);
+    free(snapshot->changed);
     *snapshot = (struct snapshot){0};
 }
 
@@ -66,7 +70,7 @@ static int make_room(struct snapshot *snapshot) {
     snapshot->table = table;
     snapshot->table_size = 4 * room;
     snapshot->room = room;
-    snapshot->last_bytes = NULL;
+    memset(snapshot->recent, 0, sizeof snapshot->recent);
     for (int i = 0; i < snapshot->count; i++)
         table[find_slot(snapshot, snapshot->pages[i].address)] = i + 1;
     return 0;
@@ -82,7 +86,7 @@ static int add_page(struct snapshot *snapshot, uint64_t address, int *new) {
     }
     if (make_room(snapshot))
         return -1;
-    snapshot->pages[snapshot->count] = (struct page){address, 0};
+    snapshot->pages[snapshot->count] = (struct page){address, 0, SAME};
     snapshot->table[find_slot(snapshot, address)] = snapshot->count + 1;
     *new = 1;
     return snapshot->count++;
@@ -118,8 +122,9 @@ void fetch_pages(struct snapshot *snapshot, const uint64_t *addresses, int count
 
 static const unsigned char *find_page(struct snapshot *snapshot, uint64_t address) {
     int new;
-    if (snapshot->last_bytes && snapshot->last == address)
-        return snapshot->last_bytes;
+    struct recent *recent = &snapshot->recent[address / PAGE % RECENT];
+    if (recent->address == address)
+        return recent->bytes;
     int index = add_page(snapshot, address, &new);
     if (index < 0)
         return NULL;
@@ -127,8 +132,8 @@ static const unsigned char *find_page(struct snapshot *snapshot, uint64_t addres
         read_page(snapshot, index);
     if (snapshot->pages[index].unreadable)
         return NULL;
-    snapshot->last = address;
-    return snapshot->last_bytes = snapshot->bytes + index * PAGE;
+    *recent = (struct recent){address, snapshot->bytes + index * PAGE};
+    return recent->bytes;
 }
 
 int peek(struct snapshot *snapshot, uint64_t address, void *to, size_t size) {
@@ -163,33 +168,71 @@ int consult(struct snapshot *snapshot, uint64_t address, void *to, size_t size) 
     return 0;
 }
 
-/* The same pages once more, into `later`. */
-void read_again(struct snapshot *snapshot, struct snapshot *later) {
-    int new;
-    begin_snapshot(later);
-    later->memory = snapshot->memory;
-    later->page_limit = snapshot->page_limit;
-    for (int i = 0; i < snapshot->count; i++)
-        if (!snapshot->pages[i].unreadable)
-            add_page(later, snapshot->pages[i].address, &new);
-    read_pages(later, 0, later->count);
+/* What a page is now, if it is something else. */
+static void keep_changed(struct snapshot *snapshot, struct page *page, const unsigned char *now) {
+    if (snapshot->changed_count == snapshot->changed_room) {
+        int room = snapshot->changed_room ? 2 * snapshot->changed_room : 16;
+        unsigned char *more = realloc(snapshot->changed, room * PAGE);
+        if (!more) {
+            page->now = GONE;
+            return;
+        }
+        snapshot->changed = more;
+        snapshot->changed_room = room;
+    }
+    memcpy(snapshot->changed + snapshot->changed_count * PAGE, now, PAGE);
+    page->now = ++snapshot->changed_count;
 }
 
-static const unsigned char *find_there(const struct snapshot *snapshot, uint64_t address) {
-    int found = snapshot->table_size ? snapshot->table[find_slot(snapshot, address)] : 0;
-    return found && !snapshot->pages[found - 1].unreadable ? snapshot->bytes + (found - 1) * PAGE : NULL;
+/* All pages once more, for has_changed. */
+void read_again(struct snapshot *snapshot) {
+    static unsigned char bytes[BATCH_AGAIN][PAGE];
+    struct piece pieces[BATCH_AGAIN];
+    struct page *page_of[BATCH_AGAIN];
+    snapshot->changed_count = 0;
+    snapshot->all_same = 1;
+    for (int i = 0; i < snapshot->count;) {
+        int n = 0;
+        for (; i < snapshot->count && n < BATCH_AGAIN; i++) {
+            if (snapshot->pages[i].unreadable)
+                continue;
+            page_of[n] = &snapshot->pages[i];
+            pieces[n] = (struct piece){snapshot->pages[i].address, bytes[n], PAGE, 0};
+            n++;
+        }
+        read_pieces(snapshot->memory, pieces, n);
+        for (int k = 0; k < n; k++) {
+            struct page *page = page_of[k];
+            page->now = SAME;
+            if (!pieces[k].done)
+                page->now = GONE;
+            else if (memcmp(bytes[k], snapshot->bytes + (page - snapshot->pages) * PAGE, PAGE))
+                keep_changed(snapshot, page, bytes[k]);
+            snapshot->all_same &= page->now == SAME;
+        }
+    }
+}
+
+/* Are these bytes, which lie in one page, something else by now? */
+static int is_changed(const struct snapshot *snapshot, uint64_t address, size_t size) {
+    int index = snapshot->table[find_slot(snapshot, address & -PAGE)] - 1;
+    const struct page *page = &snapshot->pages[index];
+    if (index < 0 || page->unreadable || page->now == GONE)
+        return 1;
+    if (page->now == SAME)
+        return 0;
+    return memcmp(snapshot->bytes + index * PAGE + address % PAGE, snapshot->changed + (page->now - 1) * PAGE + address % PAGE, size) != 0;
 }
 
 /* Is anything that was consulted, from number first up to end, different by now? */
-int has_changed(const struct snapshot *snapshot, const struct snapshot *later, int first, int end) {
-    for (int i = first; i < end; i++) {
+int has_changed(const struct snapshot *snapshot, int first, int end) {
+    for (int i = first; i < end && !snapshot->all_same; i++) {
         uint64_t at = snapshot->used[i].address, last = at + snapshot->used[i].size;
         while (at < last) {
             size_t piece = PAGE - at % PAGE;
-            const unsigned char *before = find_there(snapshot, at & -PAGE), *now = find_there(later, at & -PAGE);
             if (piece > last - at)
                 piece = last - at;
-            if (!before || !now || memcmp(before + at % PAGE, now + at % PAGE, piece))
+            if (is_changed(snapshot, at, piece))
                 return 1;
             at += piece;
         }

@@ -20,11 +20,13 @@
 #define LOCALS_TEXT_AT_MOST (16u << 20)         /* of one process */
 
 /* snapshot.c: what is read twice within one snapshot is read from the same copy of its page. */
+#define RECENT 64
 struct snapshot {
     struct memory *memory;
     struct page {
         uint64_t address;
         int unreadable;
+        int now;                /* read_again: GONE, SAME, number of its copy in `changed` + 1 */
     } *pages;
     unsigned char *bytes;       /* PAGE for each */
     int count, room;
@@ -36,15 +38,19 @@ struct snapshot {
     } *used;
     int used_count, used_room;
     int page_limit;
-    uint64_t last;              /* the page that was asked for last */
-    const unsigned char *last_bytes;
+    unsigned char *changed;     /* pages that are not what they were */
+    int changed_count, changed_room, all_same;
+    struct recent {             /* pages that were asked for a moment ago, by their lowest bits */
+        uint64_t address;
+        const unsigned char *bytes;
+    } recent[RECENT];
 };
 void begin_snapshot(struct snapshot *snapshot);
 void fetch_pages(struct snapshot *snapshot, const uint64_t *addresses, int count);
 int peek(struct snapshot *snapshot, uint64_t address, void *to, size_t size);
 int consult(struct snapshot *snapshot, uint64_t address, void *to, size_t size);
-void read_again(struct snapshot *snapshot, struct snapshot *later);
-int has_changed(const struct snapshot *snapshot, const struct snapshot *later, int first, int end);
+void read_again(struct snapshot *snapshot);
+int has_changed(const struct snapshot *snapshot, int first, int end);
 void free_snapshot(struct snapshot *snapshot);
 
 /* values.c */
