@@ -36,6 +36,7 @@ void begin_snapshot(struct snapshot *snapshot) {
     for (int i = snapshot->count; i; i--)
         snapshot->table[find_slot(snapshot, snapshot->pages[i - 1].address)] = 0;
     snapshot->count = snapshot->used_count = 0;
+    snapshot->generation++;
     memset(snapshot->recent, 0, sizeof snapshot->recent);
 }
 

@@ -220,5 +220,10 @@ int read_attributes(struct values *v, uint64_t object, const struct type_info *t
         const struct type_info *kind = type_of(v, dict);
         return kind && kind->kind == DICT ? read_dict(v, dict, items, limit) : -1;
     }
-    return split && type->keys && !read_keys(v, type->keys, &keys) ? read_split(v, &keys, split, items, limit) : split ? -1 : 0;
+    if (!split)
+        return 0;
+    uint64_t shared;            /* the keys of all its instances: they grow, and then move */
+    if (!type->heap || read_word(v, type->address + v->layout->type_cached_keys, &shared) || read_keys(v, shared, &keys))
+        return -1;
+    return read_split(v, &keys, split, items, limit);
 }

@@ -3,7 +3,7 @@
  *
  * A static type is known by its name, a class by its bases. Since a type is taken for what it says, it is
  * checked: it is ready, its own type is a subclass of `type`, its sizes can be, its bases are such types, too.
- * A type that cannot be is remembered as well.
+ * A type that cannot be is remembered as well, for as long as the snapshot.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 #define TYPES_AT_MOST 20000
 #define SLOTS_AT_MOST 256
-#define TYPE_BYTES 960
+#define TYPE_BYTES 512
 
 static const struct {
     const char *name;
@@ -103,13 +103,8 @@ static void read_type(struct values *v, struct type_info *type, int bases) {
     unsigned char bytes[TYPE_BYTES];
     const struct layout *layout = v->layout;
     uint64_t at = type->address, meta_address, name, base_address, count;
-    size_t size = layout->type_cached_keys + 8;
     struct type_info *base = NULL, *meta;
-    if (at % 8 || size > sizeof bytes)
-        return;
-    /* A static type may lie at the end of the mapping, and has no more than the first part. */
-    memset(bytes, 0, sizeof bytes);
-    if (peek(&v->snapshot, at, bytes, size) && peek(&v->snapshot, at, bytes, layout->type_size))
+    if (at % 8 || layout->type_size > (int)sizeof bytes || peek(&v->snapshot, at, bytes, layout->type_size))
         return;
 #define WORD(offset) (*(uint64_t *)memcpy(&(uint64_t){0}, bytes + (offset), 8))
     meta_address = WORD(layout->object_type);
@@ -128,7 +123,6 @@ static void read_type(struct values *v, struct type_info *type, int bases) {
     type->heap = (type->flags & HEAP_TYPE) != 0;
     type->python = type->heap && !dot;
     type->name = dot && !type->python ? dot + 1 : type->full_name;
-    type->keys = type->heap ? WORD(layout->type_cached_keys) : 0;
 #undef WORD
     /* `type` is its own type, and that of its base, which is being read then: its flags suffice. */
     if (!bases || !(meta = know_type(v, meta_address, bases - 1)) || !(meta->flags & TYPE_SUBCLASS))
@@ -144,7 +138,7 @@ static void read_type(struct values *v, struct type_info *type, int bases) {
         type->builtin = 1;
     if (kind == EXCEPTION || kind == GENERATOR)
         type->builtin = 0;
-    if (type->heap && meta != type)
+    if (kind != UNKNOWN && type->heap && meta != type)
         read_slots(v, type, base, meta, count);
     type->is_enum = (base && base->is_enum) || is_named(meta, "EnumMeta") || is_named(meta, "EnumType");
     type->kind = kind;
@@ -174,14 +168,20 @@ static int grow_types(struct values *v) {
 /* What is known of the type at an address, be it one or not. */
 static struct type_info *know_type(struct values *v, uint64_t address, int bases) {
     struct type_info *known = v->table_size ? v->types[find_type_slot(v, address)] : NULL;
-    if (known)
+    if (known && (known->kind != UNKNOWN || known->generation == v->snapshot.generation))
         return known;
+    if (known) {                /* it may have been caught while it was made */
+        known->generation = v->snapshot.generation;
+        read_type(v, known, bases);
+        return known;
+    }
     if (v->type_count >= TYPES_AT_MOST || (2 * v->type_count >= (int)v->table_size && grow_types(v)))
         return NULL;
     struct type_info *type = calloc(1, sizeof *type);
     if (!type)
         return NULL;
     type->address = address;
+    type->generation = v->snapshot.generation;
     type->name = type->full_name;
     v->types[find_type_slot(v, address)] = type;    /* before its bases: a cycle ends here */
     v->type_count++;

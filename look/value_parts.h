@@ -39,7 +39,8 @@ struct type_info {
     char full_name[NAME_SIZE];
     const char *name;           /* without its module */
     unsigned long flags;
-    uint64_t keys, dict;        /* of its instances' shared keys; its own dictionary */
+    uint64_t dict;              /* its own dictionary */
+    unsigned generation;        /* the snapshot in which it was read */
     int64_t basicsize, itemsize, dictoffset;
     char heap, python, builtin, is_enum;    /* python: made by a class statement; builtin: the very type that kind means */
     char fields_known;

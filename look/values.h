@@ -38,6 +38,7 @@ struct snapshot {
     } *used;
     int used_count, used_room;
     int page_limit;
+    unsigned generation;
     unsigned char *changed;     /* pages that are not what they were */
     int changed_count, changed_room, all_same;
     struct recent {             /* pages that were asked for a moment ago, by their lowest bits */
