@@ -59,6 +59,7 @@ typedef struct PyObject PyObject;
 typedef struct PyThreadState PyThreadState;
 typedef PyObject *(*PyCFunction)(PyObject *, PyObject *);
 typedef int (*Py_tracefunc)(PyObject *, PyObject *, int, PyObject *);
+typedef PyObject *(*eval_function)(void *, void *, void *);     /* (thread,) frame, throw flag: see install_hook() */
 struct PyMethodDef { const char *name; PyCFunction function; int flags; const char *doc; };
 enum { METH_VARARGS = 1, FILE_INPUT = 257 };
 
@@ -134,6 +135,10 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
     X(PyObject *, PyFrame_GetCode, (PyObject *)) \
     X(void, PyThreadState_EnterTracing, (PyThreadState *)) \
     X(void, PyThreadState_LeaveTracing, (PyThreadState *)) \
+    X(eval_function, _PyInterpreterState_GetEvalFrameFunc, (void *)) \
+    X(void, _PyInterpreterState_SetEvalFrameFunc, (void *, eval_function)) \
+    X(PyObject *, _PyEval_EvalFrameDefault, (void *, void *, void *)) \
+    X(int, PyFrame_GetLineNumber, (PyObject *)) \
     X(void, PyFrame_LocalsToFast, (PyObject *, int))
 
 #define DECLARE(result, name, arguments) result (*name) arguments;
@@ -778,7 +783,7 @@ static int is_own_error(PyObject *type, PyObject *traceback) {
     code = frame ? py.PyObject_GetAttrString(frame, "f_code") : NULL;
     name = code ? py.PyObject_GetAttrString(code, "co_filename") : NULL;
     const char *text = name ? py.PyUnicode_AsUTF8(name) : NULL;
-    int own = text && (!strcmp(text, "pyinjectcode") || !strcmp(text, "pythreadhacks"));
+    int own = text && (!strcmp(text, "pyinjectcode") || !strcmp(text, "pythreadhacks") || !strcmp(text, "pybreaks"));
     for (PyObject **object = (PyObject *[]){at, frame, code, name, NULL}; *object; object++)
         py.Py_DecRef(*object);
     py.PyErr_Clear();
@@ -831,13 +836,16 @@ HAND(hand_set_locals) {
     return none();
 }
 
-/* gate(ident, function, disable) -> function for sys.monitoring (3.12+): calls it in the thread `ident`
- * alone, in every thread where ident is 0. `disable` is sys.monitoring.DISABLE, the one answer that is
- * passed on as it is. */
+/* gate(ident, function, others, disable, generation) -> function for sys.monitoring (3.12+): calls `function`
+ * in the thread `ident` and `others` in all others; either may be None. `disable` is
+ * sys.monitoring.DISABLE, the one answer that is passed on as it is: unless one thread is chosen, whose
+ * events it would end too, or the breakpoints have changed since the gate was made (renew()). */
+static unsigned long generation;
+
 static PyObject *pass_gate(PyObject *self, PyObject *arguments) {
-    unsigned long ident;
-    PyObject *function, *disable;
-    if (!py._PyArg_ParseTuple_SizeT(self, "kOO", &ident, &function, &disable)) {
+    unsigned long ident, made;
+    PyObject *function, *others, *disable;
+    if (!py._PyArg_ParseTuple_SizeT(self, "kOOOk", &ident, &function, &others, &disable, &made)) {
         py.PyErr_Clear();
         return none();
     }
@@ -850,10 +858,12 @@ static PyObject *pass_gate(PyObject *self, PyObject *arguments) {
         errno = saved;
         return none();
     }
-    if (ident && ident != pthread_self())
+    if (!ident || ident != pthread_self())
+        function = others;
+    if (function == py.None)
         return none();
     PyObject *answer = py.PyObject_CallObject(function, arguments);
-    if (answer && answer == disable) {
+    if (answer && answer == disable && !ident && made == generation) {
         errno = saved;
         return answer;
     }
@@ -864,13 +874,19 @@ static PyObject *pass_gate(PyObject *self, PyObject *arguments) {
 
 HAND(hand_gate) {
     static struct PyMethodDef method = {"gate", pass_gate, METH_VARARGS, NULL};
-    unsigned long ident;
-    PyObject *function, *disable;
-    PARSE("kOO", &ident, &function, &disable);
-    PyObject *all = py._Py_BuildValue_SizeT("(kOO)", ident, function, disable);
+    unsigned long ident, made;
+    PyObject *function, *others, *disable;
+    PARSE("kOOOk", &ident, &function, &others, &disable, &made);
+    PyObject *all = py._Py_BuildValue_SizeT("(kOOOk)", ident, function, others, disable, made);
     PyObject *gate = all ? py.PyCFunction_NewEx(&method, all, NULL) : NULL;
     py.Py_DecRef(all);
     return gate;
+}
+
+/* renew() -> int: the breakpoints have changed; the number of the new generation */
+HAND(hand_renew) {
+    PARSE("");
+    return py.PyLong_FromUnsignedLong(++generation);
 }
 
 /* at_fork(function): called at the first event in the child of a fork */
@@ -996,12 +1012,13 @@ HAND(hand_done) {
 struct traced {
     struct traced *next;
     unsigned long ident;
-    PyObject *handler;          /* called as handler(frame, what: int, arg) */
-    PyObject *dull;             /* {id(code): code} whose frames have no events, or None */
+    PyObject *handler;          /* called as handler(frame, what: int, arg); NULL: only for breakpoints */
     Py_tracefunc old_function;
     PyObject *old_object;
+    int adopted;                /* set from outside, for frames that ran already: see end_adoption() */
 };
-static struct traced *all_traced;       /* guarded by the GIL */
+#define BUCKETS 64
+static struct traced *all_traced[BUCKETS];      /* by ident; guarded by the GIL */
 
 /* Where a thread state keeps c_traceobj: found by setting a trace function of our own thread to a
  * known object and looking for it. The layout c_profilefunc, c_tracefunc, c_profileobj, c_traceobj is
@@ -1027,8 +1044,10 @@ int trace_nothing(PyObject *object, PyObject *frame, int what, PyObject *argumen
     return 0;
 }
 
+static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *argument);
+
 static struct traced **find_traced(unsigned long ident) {
-    struct traced **at = &all_traced;
+    struct traced **at = &all_traced[(ident >> 12 ^ ident >> 23) % BUCKETS];
     while (*at && (*at)->ident != ident)
         at = &(*at)->next;
     return at;
@@ -1052,23 +1071,318 @@ static int set_trace_of(PyThreadState *thread, Py_tracefunc function, PyObject *
 static void forget_traced(struct traced **at) {
     struct traced *traced = *at;
     *at = traced->next;
-    py.Py_DecRef(traced->handler);
-    py.Py_DecRef(traced->dull);
+    if (traced->handler)
+        py.Py_DecRef(traced->handler);
     if (traced->old_object)
         py.Py_DecRef(traced->old_object);
     free(traced);
 }
 
-/* Most events of a thread that runs to a breakpoint are of code that has none. */
-static int is_dull(const struct traced *traced, PyObject *frame) {
-    if (traced->dull == py.None)
-        return 0;
-    PyObject *code = py.PyFrame_GetCode ? py.PyFrame_GetCode(frame) : py.PyObject_GetAttrString(frame, "f_code");
-    PyObject *key = code ? py.PyLong_FromVoidPtr(code) : NULL;
-    int found = key && py.PyDict_GetItem(traced->dull, key) != NULL;
-    py.Py_DecRef(key);
-    py.Py_DecRef(code);
+/* Our trace function on a thread: the record of it, NULL without memory. What was there is called through. */
+static struct traced *trace_thread(unsigned long ident, PyThreadState *thread) {
+    struct traced **at = find_traced(ident), *traced = *at;
+    int offset = traceobj_offset();
+    if (offset < 0)
+        return NULL;
+    Py_tracefunc now = ((Py_tracefunc *)thread)[offset - 2];
+    if (traced && now == trace_event)
+        return traced;
+    if (traced)                 /* the program has set a tracer of its own in the meantime */
+        forget_traced(at);
+    if (!(traced = calloc(1, sizeof *traced)))
+        return NULL;
+    traced->ident = ident;
+    if (now && now != trace_event) {
+        traced->old_function = now;
+        if ((traced->old_object = ((PyObject **)thread)[offset]))
+            py.Py_IncRef(traced->old_object);
+    }
+    at = find_traced(ident);
+    traced->next = *at;
+    *at = traced;
+    set_trace_of(thread, trace_event, traced->old_object);     /* so that sys.gettrace() answers as before */
+    return traced;
+}
+
+/* And what was there before back on it, if ours is still there. */
+static void untrace(struct traced **at, PyThreadState *thread) {
+    int offset = traceobj_offset();
+    if (!*at)
+        return;
+    if (offset >= 0 && ((Py_tracefunc *)thread)[offset - 2] == trace_event)
+        set_trace_of(thread, (*at)->old_function, (*at)->old_object);
+    forget_traced(at);
+}
+
+/* ---- breakpoints in every thread, 3.8 - 3.11 ----
+ *
+ * A trace function costs a thread up to three times its speed, whatever it does. So ours is on a thread
+ * only while it executes a function with a breakpoint: a hook around the evaluation of frames (PEP 523),
+ * which every thread passes, also one that starts later, puts it there and takes it away. What the
+ * frames that ran already need is set from outside, by hand_adopt(). */
+
+#define KNOWN 8192              /* code objects that we remember, at most three quarters of it */
+
+struct known {
+    PyObject *code;             /* ours, so that no other code gets its address */
+    int *lines;                 /* their number, then the lines with breakpoints; NULL: none */
+    unsigned long asking;       /* the thread that finds out just now */
+};
+static struct known *known;
+static int known_count;
+static PyObject *break_names, *ask_lines, *line_hit;
+static eval_function old_eval;  /* what evaluates frames without us; set while the hook is in place */
+static int frame_argument = -1, code_word = -1;
+
+static void forget_known(void) {
+    struct known *old = known;
+    known = NULL;
+    known_count = 0;
+    for (int i = 0; old && i < KNOWN; i++)
+        if (old[i].code) {
+            free(old[i].lines);
+            py.Py_DecRef(old[i].code);
+        }
+    free(old);
+}
+
+static struct known *find_known(const PyObject *code) {
+    if (!known && !(known = calloc(KNOWN, sizeof *known)))
+        return NULL;
+    uint64_t at = ((uintptr_t)code >> 4) * 0x9e3779b97f4a7c15ull >> 51;         /* 13 bits: KNOWN */
+    while (known[at].code && known[at].code != code)
+        at = (at + 1) % KNOWN;
+    return &known[at];
+}
+
+/* The file of a code object may be one with breakpoints: its base name says so. */
+static int is_candidate(PyObject *code) {
+    PyObject *name = py.PyObject_GetAttrString(code, "co_filename");
+    const char *text = name ? py.PyUnicode_AsUTF8(name) : NULL, *slash = text ? strrchr(text, '/') : NULL;
+    int found = 0;
+    for (ssize_t i = 0; text && break_names && !found && i < py.PyList_Size(break_names); i++) {
+        const char *one = py.PyUnicode_AsUTF8(py.PyList_GetItem(break_names, i));
+        found = one && !strcmp(one, slash ? slash + 1 : text);
+    }
+    py.PyErr_Clear();
+    py.Py_DecRef(name);
     return found;
+}
+
+/* The answer of ask_lines(code) as an array; a signal handler's exception is raised a little later. */
+static int *ask_for_lines(PyObject *code) {
+    PyObject *type, *value, *traceback, *ask = ask_lines;
+    int *lines = NULL;
+    py.PyErr_Fetch(&type, &value, &traceback);
+    py.Py_IncRef(ask);
+    PyObject *answer = py._PyObject_CallFunction_SizeT(ask, "O", code);
+    py.Py_DecRef(ask);
+    ssize_t count = answer ? py.PyList_Size(answer) : 0;
+    if (count > 0 && (lines = calloc(count + 1, sizeof *lines)))
+        for (lines[0] = count; count > 0; count--)
+            lines[count] = py.PyLong_AsUnsignedLong(py.PyList_GetItem(answer, count - 1));
+    py.Py_DecRef(answer);
+    if (!answer && take_answer(NULL)) {
+        PyObject *kind, *error, *where;
+        py.PyErr_Fetch(&kind, &error, &where);
+        py.PyThreadState_SetAsyncExc(pthread_self(), kind);
+        py.Py_DecRef(kind);
+        py.Py_DecRef(error);
+        py.Py_DecRef(where);
+    }
+    py.PyErr_Restore(type, value, traceback);
+    return lines;
+}
+
+/* The lines with breakpoints of a code object (their number first), NULL for nearly all code. To find out
+ * may take Python code, and others then run: each thread that comes by meanwhile asks for itself. */
+static const int *lines_of(PyObject *code) {
+    struct known *at = find_known(code);
+    unsigned long me = pthread_self();
+    if (!at || (at->code && (!at->asking || at->asking == me)))
+        return at ? at->lines : NULL;
+    if (!at->code && known_count > KNOWN / 4 * 3) {
+        forget_known();
+        if (!(at = find_known(code)))
+            return NULL;
+    }
+    if (!at->code) {
+        at->code = code;
+        py.Py_IncRef(code);
+        known_count++;
+    }
+    if (!is_candidate(code))
+        return NULL;
+    int *lines = NULL;
+    unsigned long before;
+    do {
+        free(lines);
+        before = generation;
+        if ((at = find_known(code)) && at->code)
+            at->asking = me;
+        lines = ask_lines ? ask_for_lines(code) : NULL;
+    } while (before != generation && ask_lines);
+    if (!(at = find_known(code)) || !at->code) {       /* forgotten meanwhile: asked again next time */
+        free(lines);
+        return NULL;
+    }
+    free(at->lines);
+    at->lines = lines;
+    at->asking = 0;
+    return lines;
+}
+
+static PyObject *code_of(PyObject *frame) {
+    PyObject *code = py.PyFrame_GetCode ? py.PyFrame_GetCode(frame) : py.PyObject_GetAttrString(frame, "f_code");
+    py.Py_DecRef(code);         /* the frame has it */
+    return code;
+}
+
+/* A frame, or one that it returns to, has a breakpoint. */
+static int has_breaks(PyObject *frame) {
+    PyObject *at = frame, *next;
+    int found = 0;
+    py.Py_IncRef(at);
+    while (!found && at && at != py.None) {
+        found = lines_of(code_of(at)) != NULL;
+        next = py.PyObject_GetAttrString(at, "f_back");
+        py.Py_DecRef(at);
+        at = next;
+    }
+    if (at)
+        py.Py_DecRef(at);
+    py.PyErr_Clear();
+    return found;
+}
+
+/* A frame with a breakpoint returns: no more events for the thread, if it was the last one. */
+static void end_adoption(struct traced **at, PyObject *frame) {
+    PyObject *type, *value, *traceback;
+    if (!lines_of(code_of(frame)))
+        return;
+    py.PyErr_Fetch(&type, &value, &traceback);
+    PyObject *back = py.PyObject_GetAttrString(frame, "f_back");
+    if (back && !has_breaks(back))
+        untrace(find_traced(pthread_self()), py.PyThreadState_Get());
+    py.Py_DecRef(back);
+    py.PyErr_Restore(type, value, traceback);
+    (void)at;
+}
+
+static int check_line(PyObject *frame) {
+    const int *lines = line_hit ? lines_of(code_of(frame)) : NULL;
+    int line = lines ? py.PyFrame_GetLineNumber(frame) : 0;
+    for (int i = 1; lines && i <= lines[0]; i++)
+        if (lines[i] == line) {
+            PyObject *hit = line_hit;
+            py.Py_IncRef(hit);
+            int result = take_answer(py._PyObject_CallFunction_SizeT(hit, "Oi", frame, line));
+            py.Py_DecRef(hit);
+            return result;
+        }
+    return 0;
+}
+
+/* Events of a thread on or off, unless it steps: then it has them all. */
+static void switch_events(PyThreadState *thread, int on) {
+    struct traced **at = find_traced(pthread_self());
+    if (*at && (*at)->handler)
+        return;
+    if (on)
+        trace_thread(pthread_self(), thread);
+    else
+        untrace(at, thread);
+}
+
+/* Evaluates a frame. The state that the caller's frame needs is put back, unless breakpoints have changed
+ * meanwhile: then hand_adopt() has seen to that frame. */
+static PyObject *evaluate_frame(void *first, void *second, void *third) {
+    eval_function eval = old_eval;
+    PyThreadState *thread = frame_argument ? first : py.PyThreadState_Get();
+    if (!line_hit || !session_open)
+        return eval(first, second, third);
+    int on = ((Py_tracefunc *)thread)[traceobj_offset() - 2] == trace_event;
+    int want = lines_of(((PyObject **)(frame_argument ? second : first))[code_word]) != NULL;
+    if (on == want)
+        return eval(first, second, third);
+    unsigned long before = generation;
+    switch_events(thread, want);
+    PyObject *result = eval(first, second, third);
+    if (before == generation && line_hit && session_open) {
+        PyObject *type, *value, *traceback;
+        py.PyErr_Fetch(&type, &value, &traceback);
+        switch_events(thread, on);
+        py.PyErr_Restore(type, value, traceback);
+    }
+    return result;
+}
+
+/* Where 3.8, which has no functions for it, keeps the function that evaluates frames: NULL if not found. */
+static eval_function *eval_place(void) {
+    static eval_function *place;
+    eval_function *words = py.PyInterpreterState_Main();
+    for (int i = 0; !place && py._PyEval_EvalFrameDefault && i < 256; i++)
+        if (words[i] == py._PyEval_EvalFrameDefault)
+            place = &words[i];
+    return place;
+}
+
+static eval_function get_eval(void) {
+    if (py._PyInterpreterState_GetEvalFrameFunc)
+        return py._PyInterpreterState_GetEvalFrameFunc(py.PyInterpreterState_Main());
+    return eval_place() ? *eval_place() : NULL;
+}
+
+static void set_eval(eval_function function) {
+    if (py._PyInterpreterState_SetEvalFrameFunc)
+        py._PyInterpreterState_SetEvalFrameFunc(py.PyInterpreterState_Main(), function);
+    else
+        *eval_place() = function;
+}
+
+/* Finds out which argument is the frame (3.8 passes no thread state), and which of its words the code. */
+static PyObject *probe_code;
+
+static PyObject *probe_frame(void *first, void *second, void *third) {
+    frame_argument = first == (void *)py.PyThreadState_Get();
+    PyObject **words = frame_argument ? second : first;
+    for (int i = 0; code_word < 0 && i < 12; i++)
+        if (words[i] == probe_code)
+            code_word = i;
+    return old_eval(first, second, third);
+}
+
+/* 0, or -1 where it cannot be done. */
+static int install_hook(void) {
+    if (old_eval)
+        return 0;
+    if (traceobj_offset() < 0 || !py.PyFrame_GetLineNumber || !(old_eval = get_eval()))
+        return -1;
+    PyObject *names = py.PyDict_New();
+    probe_code = names ? py.Py_CompileString("0", "pyinjectcode", FILE_INPUT) : NULL;
+    if (probe_code) {
+        set_eval(probe_frame);
+        PyObject *result = py.PyEval_EvalCode(probe_code, names, names);
+        py.Py_DecRef(result);
+        py.Py_DecRef(probe_code);
+    }
+    py.PyErr_Clear();
+    py.Py_DecRef(names);
+    if (code_word < 0) {
+        set_eval(old_eval);
+        old_eval = NULL;
+        return -1;
+    }
+    set_eval(evaluate_frame);
+    return 0;
+}
+
+/* Somebody else's hook may be on top of ours by now: then ours stays, and does nothing. */
+static void remove_hook(void) {
+    if (old_eval && get_eval() == evaluate_frame) {
+        set_eval(old_eval);
+        old_eval = NULL;
+    }
 }
 
 static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *argument) {
@@ -1088,7 +1402,11 @@ static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *ar
         errno = saved;
         return result;
     }
-    if (!result && what <= 3 && !is_dull(traced, frame)) {
+    if (!result && !traced->handler) {
+        result = what == 2 ? check_line(frame) : 0;
+        if (what == 3 && traced->adopted)
+            end_adoption(at, frame);
+    } else if (!result && what <= 3) {
         PyObject *type, *value, *traceback, *handler = traced->handler;
         py.PyErr_Fetch(&type, &value, &traceback);
         py.Py_IncRef(handler);
@@ -1101,56 +1419,83 @@ static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *ar
     return result;
 }
 
-/* trace(ident, handler or None, dull: {id(code): code} or None) -> bool: False if there is no such thread */
+/* trace(ident, handler or None) -> bool: False if there is no such thread */
 HAND(hand_trace) {
     unsigned long ident;
-    PyObject *handler, *dull;
-    PARSE("kOO", &ident, &handler, &dull);
+    PyObject *handler;
+    PARSE("kO", &ident, &handler);
     struct traced **at = find_traced(ident);
     PyThreadState *thread = find_thread_state(ident);
-    int offset = traceobj_offset();
     if (handler == py.None || !thread) {
-        if (*at && thread && offset >= 0 && ((Py_tracefunc *)thread)[offset - 2] == trace_event)
-            set_trace_of(thread, (*at)->old_function, (*at)->old_object);
-        if (*at)
+        if (thread)
+            untrace(at, thread);
+        else if (*at)
             forget_traced(at);
         return py.PyBool_FromLong(thread != NULL);
     }
-    if (offset < 0) {
+    if (traceobj_offset() < 0) {
         py.PyErr_SetString(*py.RuntimeError, "this Python keeps its trace function at an unknown place");
         return NULL;
     }
-    Py_tracefunc now = ((Py_tracefunc *)thread)[offset - 2];
-    PyObject *object = ((PyObject **)thread)[offset];
-    if (*at && now == trace_event) {    /* armed already: only the handler is new */
-        py.Py_IncRef(handler);
-        py.Py_IncRef(dull);
-        py.Py_DecRef((*at)->handler);
-        py.Py_DecRef((*at)->dull);
-        (*at)->handler = handler;
-        (*at)->dull = dull;
-        return py.PyBool_FromLong(1);
-    }
-    if (*at)                    /* the program has set a tracer of its own in the meantime */
-        forget_traced(at);
-    struct traced *traced = calloc(1, sizeof *traced);
+    struct traced *traced = trace_thread(ident, thread);
     if (!traced)
         return py.PyBool_FromLong(0);
-    traced->ident = ident;
-    traced->handler = handler;
-    traced->dull = dull;
     py.Py_IncRef(handler);
-    py.Py_IncRef(dull);
-    if (now && now != trace_event) {
-        traced->old_function = now;
-        traced->old_object = object;
-        if (object)
-            py.Py_IncRef(object);
-    }
-    traced->next = all_traced;
-    all_traced = traced;
-    set_trace_of(thread, trace_event, traced->old_object);     /* so that sys.gettrace() answers as before */
+    if (traced->handler)
+        py.Py_DecRef(traced->handler);
+    traced->handler = handler;
     return py.PyBool_FromLong(1);
+}
+
+/* breaks(names: [str] or None, ask, hit) -> bool: breakpoints in the files with these base names, in all
+ * threads. ask(code) answers with the lines that have one, hit(frame, line) is called there. With None: no
+ * more breakpoints. False if this Python has no place for the hook. */
+HAND(hand_breaks) {
+    PyObject *names, *ask, *hit;
+    PARSE("OOO", &names, &ask, &hit);
+    int off = names == py.None;
+    if (!off && install_hook())
+        return py.PyBool_FromLong(0);
+    forget_known();
+    generation++;
+    PyObject *old[3] = {break_names, ask_lines, line_hit};
+    break_names = off ? NULL : names;
+    ask_lines = off ? NULL : ask;
+    line_hit = off ? NULL : hit;
+    for (int i = 0; i < 3; i++) {
+        if (!off)
+            py.Py_IncRef((PyObject *[]){names, ask, hit}[i]);
+        if (old[i])
+            py.Py_DecRef(old[i]);
+    }
+    if (off)
+        remove_hook();
+    return py.PyBool_FromLong(1);
+}
+
+/* adopt(ident): the breakpoints have changed: events in the frames that a thread has on its stack, if one
+ * of them has a breakpoint; else none. To be called for every thread. */
+HAND(hand_adopt) {
+    unsigned long ident;
+    PARSE("k", &ident);
+    struct traced **at = find_traced(ident);
+    PyThreadState *thread = find_thread_state(ident);
+    if (!thread || (*at && (*at)->handler))
+        return none();
+    PyObject *frame = find_frame(thread);
+    int want = line_hit && frame && has_breaks(frame);
+    if (frame)
+        py.Py_DecRef(frame);
+    if (!(thread = find_thread_state(ident)))
+        return none();
+    if (want) {
+        struct traced *traced = trace_thread(ident, thread);
+        if (traced)
+            traced->adopted = 1;
+    } else {
+        untrace(find_traced(ident), thread);
+    }
+    return none();
 }
 
 /* ---- threads of ours ---- */
@@ -1218,12 +1563,62 @@ HAND(hand_spawn) {
     return py.PyBool_FromLong(!error);
 }
 
+/* Modules that not every session needs are kept as text until the payload asks for them: to compile them
+ * would take time from every attach. */
+static struct frame *kept;
+static int run_source(struct frame *frame);
+
+static int is_needed_at_once(const struct frame *frame) {
+    return !strcmp(frame->data, "pythreadhacks") || !strcmp(frame->data, "pyinjectcode");
+}
+
+static void keep_source(struct frame *frame) {
+    struct frame **end = &kept;
+    while (*end)
+        end = &(*end)->next;
+    frame->next = NULL;
+    *end = frame;
+}
+
+/* load(name) -> bool: runs the pieces of a module that were kept; False if there are none (any more). In an
+ * error the rest stays where it is. */
+HAND(hand_load) {
+    const char *name;
+    PARSE("s", &name);
+    int found = 0;
+    for (struct frame **at = &kept, *frame; (frame = *at); ) {
+        if (strcmp(frame->data, name)) {
+            at = &frame->next;
+            continue;
+        }
+        *at = frame->next;
+        int failed = run_source(frame);
+        free(frame);
+        if (failed)
+            return NULL;
+        breathe();
+        found = 1;
+    }
+    return py.PyBool_FromLong(found);
+}
+
+/* namespace(name) -> a module of the payload */
+HAND(hand_namespace) {
+    const char *name;
+    PARSE("s", &name);
+    PyObject *module = py.PyDict_GetItemString(payload_modules, name);
+    if (!module)
+        return none();
+    py.Py_IncRef(module);
+    return module;
+}
+
 static struct PyMethodDef hands[] = {
 #define METHOD(name) {#name, hand_##name, METH_VARARGS, NULL}
     METHOD(send), METHOD(next_frame), METHOD(poke), METHOD(news), METHOD(wait), METHOD(wake),
     METHOD(is_open), METHOD(ident), METHOD(monotonic), METHOD(interrupt), METHOD(finish), METHOD(native_id),
     METHOD(cpu_time), METHOD(our_threads), METHOD(idents), METHOD(has_subinterpreters), METHOD(frame),
-    METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe), METHOD(trace), METHOD(spawn),
+    METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe), METHOD(trace), METHOD(breaks), METHOD(adopt), METHOD(renew), METHOD(load), METHOD(namespace), METHOD(spawn),
 };
 
 /* The kinds of frames, by the names of wire.h, so that the payload does not repeat them. */
@@ -1338,6 +1733,10 @@ static void serve_session(uint32_t generation) {
             PyThreadState *thread = py.PyEval_SaveThread();
             await_change(&queue_news, seen, CLIENT_MS);
             py.PyEval_RestoreThread(thread);
+            continue;
+        }
+        if (frame->kind == WIRE_SOURCE && !started && !is_needed_at_once(frame)) {
+            keep_source(frame);
             continue;
         }
         if (frame->kind == WIRE_SOURCE && !started && run_source(frame)) {

@@ -71,12 +71,16 @@ class Tracee:
         self.request = None
         self.going = False
         self.kept = None                # an exception for the program
+        self.what = None                # why it has stopped by itself: "hit breakpoint 1"
+        self.seen = False               # the prompt was there since it has parked
 
     def __str__(self):
         return 'thread %d "%s"' % (self.number, self.name) if self.name else "thread %d" % self.number
 
-    def park(self, begin):
-        """In the thread: stand still and serve requests until the session lets it go."""
+    def park(self, begin, what=None):
+        """In the thread: stand still and serve requests until the session lets it go. `what` is for a stop that
+        the session has not asked for: it waits for its turn, and begin() tells if the thread goes on."""
+        self.what, self.seen = what, False
         self.going, self.parked = False, True
         self.session.post((self, begin))
         while self.parked:
@@ -249,7 +253,6 @@ def define_pdb():
             self.use_rawinput = True
             self.rcLines = []
             self.touched = {}
-            self.known_lines = {}
             self.returning = None
             self.reset()
 
@@ -302,29 +305,28 @@ def define_pdb():
 
         def do_break(self, arg, temporary=False):
             self.break_argument = arg
+            self.session.need_breaks()
             return pdb.Pdb.do_break(self, arg, temporary)
 
         do_break.__doc__ = pdb.Pdb.do_break.__doc__
         do_b = do_break
 
-        def is_free(self):
-            """Nothing can make the thread stop: it needs no events."""
-            return self.runs_to_break() and not self.breaks
-
         def runs_to_break(self):
             """After `continue`: it stops at a breakpoint, nowhere else."""
             return self.stopframe is self.botframe and self.stoplineno == -1
 
-        def lines_with_break(self, code):
-            """The lines with breakpoints in a code object, as a set: empty for nearly all code."""
-            known = self.known_lines.get(id(code))
-            if known is None:
-                lines, last = self.breaks.get(self.canonic(code.co_filename)), 0
-                if lines:
-                    last = pythreadhacks.last_line(code)
-                known = code, {line for line in lines or () if code.co_firstlineno <= line <= last}
-                self.known_lines[id(code)] = known      # with the code, so that its id stays its own
-            return known[1]
+        def break_here(self, frame):
+            """For the thread that steps; the others have Breaks.hit()."""
+            breaks = self.session.breaks
+            found = breaks and breaks.find(frame, frame.f_lineno)
+            if not found:
+                return False
+            self.currentbp = found.number
+            breaks.drop(found)
+            return True
+
+        def break_anywhere(self, frame):
+            return bool(self.session.breaks and self.session.breaks.lines_in(frame.f_code))
 
         def interaction(self, frame, traceback=None):
             self.session.stopped(lambda: self.begin(frame, traceback))
@@ -609,6 +611,9 @@ class Session:
         self.inbox = []                 # (tracee, begin) of threads that have stopped, "interrupt"
         self.typed = []                 # frames with lines that came before they were asked for
         self.numbers = {}               # (ident, native) -> Tracee
+        self.next_number = iter(range(1, 1 << 60))
+        self.breaks = None              # the Breaks, once there was a breakpoint
+        self.waiting = []               # (tracee, begin) of stops that wait for `continue`
         self.current = None
         self.blocked_at = None          # (frame, instruction) that the prompt shows of a blocked thread
         self.evaluating = set()         # idents of the threads that execute what the user typed
@@ -667,8 +672,11 @@ class Session:
                 if event is None or event == "interrupt":
                     continue
                 if isinstance(event[0], Tracee):
-                    waiting.append(event)
-                    self.notice("%s has stopped" % event[0])
+                    if event[0].what:
+                        self.announce(event)
+                    else:
+                        waiting.append(event)
+                        self.notice("%s has stopped" % event[0])
                 elif event[0] == hands.LINE:
                     return event[1].decode("utf-8", "surrogateescape")
                 elif event[0] == hands.EOF:
@@ -798,8 +806,9 @@ class Session:
         starts = dict(zip(new, hands.start_times([natives[ident] for ident in new]))) if len(new) > 1 else {}
         new.sort(key=lambda ident: (ident != main, starts.get(ident, 0), natives[ident]))
         for ident in new:
-            number = len(self.numbers) + 1
-            self.numbers[ident, natives[ident]] = Tracee(self, ident, number, natives[ident], names.get(ident, ""))
+            if (ident, natives[ident]) not in self.numbers:     # threads at breakpoints number themselves meanwhile
+                number = next(self.next_number)
+                self.numbers.setdefault((ident, natives[ident]), Tracee(self, ident, number, natives[ident], names.get(ident, "")))
         found = [self.numbers[ident, natives[ident]] for ident in idents]
         for tracee in found:
             tracee.name = names.get(tracee.ident, "")
@@ -849,7 +858,9 @@ class Session:
         for tracee in tracees:
             frame = frames.get(tracee.ident)
             if tracee.parked:
-                frame, what = self.frame_of(tracee), "stopped"
+                frame, what = self.frame_of(tracee), "stopped, " + tracee.what if tracee.what else "stopped"
+                if self.is_waiting(tracee):
+                    what += ", waits"
             elif hands.cpu_time(tracee.native) != before[tracee]:
                 what = "running"
             else:
@@ -873,11 +884,11 @@ class Session:
     def frame_of(self, tracee):
         """The topmost frame of the program in a thread: that of a parked one is below our own."""
         frame = pythreadhacks.current_frame(tracee.ident)
-        own = (__file_name__, pythreadhacks.__file_name__) if tracee.parked or tracee.busy else ()
+        own = (__file_name__, pythreadhacks.__file_name__, "pybreaks") if tracee.parked or tracee.busy else ()
         if own:
             last, at = None, frame
             while at is not None:
-                if at.f_code.co_filename in own and at.f_code.co_name in ("park", "event"):
+                if at.f_code.co_filename in own and at.f_code.co_name in ("park", "event", "hit"):
                     last = at
                 at = at.f_back
             while last is not None and last.f_code.co_filename in own:
@@ -917,10 +928,48 @@ class Session:
 
     def stopped(self, begin):
         """In the thread, from Pdb: it shall stand still here."""
-        ident = hands.ident()
-        tracee = self.numbers.get((ident, hands.native_id(ident)))
+        tracee = self.own_tracee()
         if tracee is not None:
             tracee.park(begin)
+
+    def own_tracee(self):
+        """The Tracee of the thread that asks; None for threads of ours."""
+        key = hands.ident(), hands.native_id(hands.ident())
+        if key not in self.numbers and key[0] not in pythreadhacks.ours:
+            self.tracees()
+        return self.numbers.get(key)
+
+    def need_breaks(self):
+        """Makes the Breaks: its source is compiled when it is first needed."""
+        if self.breaks is None:
+            hands.load("pybreaks")
+            self.breaks = hands.namespace("pybreaks").Breaks(self, PDB_CLASS[0].bdb.Breakpoint)
+
+    def announce(self, event):
+        """A stop that nobody has asked for, while the prompt is open or another thread steps."""
+        self.waiting.append(event)
+        self.notice("%s %s and waits for `continue`" % (event[0], event[0].what))
+
+    def is_waiting(self, tracee):
+        return any([event[0] is tracee for event in self.waiting])
+
+    def take_waiting(self, tracee=None):
+        """The next stop that waits, of that thread if one is given; else None."""
+        for at, event in enumerate(self.waiting):
+            if event[0].parked and (tracee is None or event[0] is tracee):
+                return self.waiting.pop(at)
+        return None
+
+    def collect(self):
+        """What has stopped since: goes to the prompt, or waits. True if the thread under the prompt goes on."""
+        while True:
+            stop = self.take_stop()
+            if stop is None:
+                return False
+            if stop[0].what and self.current is not None:
+                self.announce(stop)
+            elif self.enter_stop(stop):
+                return True
 
     def take_stop(self, tracee=None):
         """The next stop from the inbox, of that thread if one is given; else None."""
@@ -929,14 +978,14 @@ class Session:
                 return self.inbox.pop(at)
         return None
 
-    def arm(self, tracee, breaks=None):
+    def arm(self, tracee):
         """Events of this thread, and of no other one; False if it is gone, or the session is over."""
         if self.over:
             return False
         for other in self.numbers.values():
             if other is not tracee and other.armed:
                 self.disarm(other)
-        tracee.armed = self.tracer.arm(tracee.ident, self.event, breaks)
+        tracee.armed = self.tracer.arm(tracee.ident, self.event)
         return tracee.armed
 
     def disarm(self, tracee):
@@ -948,6 +997,9 @@ class Session:
         Python code, else blocked."""
         self.current, self.manner = tracee, "blocked"
         if tracee.parked:
+            stop = self.take_stop(tracee) or self.take_waiting(tracee)
+            if stop and tracee.what:
+                return self.enter_stop(stop)
             return self.enter_stop((tracee, lambda: self.pdb.begin(self.frame_of(tracee), None)), True)
         self.pdb.set_step()
         if not self.arm(tracee):
@@ -987,11 +1039,15 @@ class Session:
     manner, problem = "blocked", ""
 
     def enter_stop(self, stop, introduce=False):
-        """A thread has parked: it is the one under the prompt now."""
+        """A thread has parked: it is the one under the prompt now. True if its breakpoint's commands let it go on."""
         tracee, begin = stop
-        if self.current is not tracee and self.current is not None:
+        if tracee.what and begin and not introduce:
+            self.say("%s %s" % (tracee, tracee.what))
+        elif self.current is not tracee and self.current is not None:
             self.notice("%s has stopped" % tracee)
         self.current, self.blocked_at = tracee, None
+        tracee.seen = True
+        self.disarm(tracee)             # no events while the prompt is open
         self.tell_state("stopped")
         if introduce:
             self.introduce()
@@ -1015,7 +1071,10 @@ class Session:
 
     def introduce(self):
         """One line: what the thread under the prompt is doing."""
-        line = "%s is %s" % (self.current, self.describe(self.current))
+        self.say("%s is %s" % (self.current, self.describe(self.current)))
+
+    def say(self, line):
+        """A line that is a result for a person, and a notice beside the results of a batch."""
         if self.batch:
             self.notice(line)
         else:
@@ -1046,29 +1105,28 @@ class Session:
             self.notice("%s has moved on" % tracee)
         self.settle(tracee)
 
-    def resume(self, line):
-        """Lets threads run as the command says, until one stops or the user interrupts."""
+    def resume(self):
+        """Lets threads run as the command says, until one stops or the user interrupts. True if its
+        breakpoint's commands let it go on."""
         tracee, pdb = self.current, self.pdb
-        free = pdb.is_free()
         if tracee is None:
             return pdb.error(NO_THREAD)
         pdb.forget()
         pdb.returning = None
-        pdb.known_lines = {}
-        if free:
+        steps = not pdb.runs_to_break()
+        if not steps:
             self.disarm(tracee)
-        elif not self.arm(tracee, pdb.lines_with_break if pdb.runs_to_break() else None):
+        elif not self.arm(tracee):
             return self.lose(tracee)
         was_blocked = not tracee.parked
-        goes_on = pdb.stoplineno == -1          # continue: everybody who stands goes on, else only this one
-        for other in list(self.numbers.values()):
-            if other.parked and (other is tracee or goes_on):
+        for other in list(self.numbers.values()):       # continue: everybody who was at the prompt goes on, else only this one
+            if other.parked and (other is tracee or (not steps and other.seen)):
                 other.go()
         self.tell_state("running")
         told = was_blocked and self.tell_still(tracee)
         spent, since = hands.cpu_time(tracee.native), hands.monotonic()
         while True:
-            event = self.next_event(50 if not told or was_blocked else 500)
+            event = (None if steps else self.take_waiting()) or self.next_event(50 if not told or was_blocked else 500)
             if event == "interrupt":
                 return self.settle(tracee)
             if event is None:
@@ -1077,10 +1135,12 @@ class Session:
                     return self.lose(tracee)
                 if cpu != spent:
                     spent, since = cpu, now
-                elif not told and not goes_on and now - since > STILL_S:
+                elif not told and steps and now - since > STILL_S:
                     told = self.tell_still(tracee)
             elif isinstance(event[0], Tracee):
-                return self.enter_stop(event)
+                if not (steps and event[0].what and event[0] is not tracee):
+                    return self.enter_stop(event)
+                self.announce(event)
             elif event[0] == hands.COMPLETE:
                 self.send_text(hands.MATCHES, "")
             elif event[0] == hands.EOF:
@@ -1140,10 +1200,11 @@ class Session:
 
     def loop(self):
         """Reads and executes lines until the user leaves. Run by one evaluator at a time."""
+        go_on = False
         while not self.leaving and not self.over:
-            stop = self.take_stop()
-            if stop:
-                self.enter_stop(stop)
+            if go_on or self.collect():
+                go_on = self.resume()
+                continue
             line = self.read_line(self.pdb.prompt)
             if line is None:
                 return
@@ -1154,13 +1215,14 @@ class Session:
             go_on = self.run(line)
             if self.chosen is not None:
                 tracee, self.chosen = self.chosen, None
-                self.go_to(tracee)
-            elif go_on and not self.leaving:
-                self.resume(line)
+                go_on = self.go_to(tracee)
 
     def run(self, line):
         try:
-            return self.execute(lambda: self.pdb.run_line(line))
+            go_on = self.execute(lambda: self.pdb.run_line(line))
+            if self.breaks is not None:
+                self.breaks.sync()
+            return go_on
         except Abandoned:
             self.notice("%s does not come back from this evaluation; it is left behind" % self.current)
             self.manner = "evaluating"
@@ -1229,7 +1291,7 @@ class Session:
             if self.pdb is not None and not any([tracee.parked for tracee in self.numbers.values()]):
                 self.pdb.__dict__.clear()       # no thread is inside: no need to wait for the collector
             self.pdb = None
-            self.numbers, self.current, self.blocked_at, self.inbox = {}, None, None, []
+            self.numbers, self.current, self.blocked_at, self.inbox, self.waiting = {}, None, None, [], []
             if CURRENT[0] is self:
                 CURRENT[0] = None
             hands.done()
@@ -1260,7 +1322,7 @@ def strip_traceback(error):
 
 def is_our_code(code):
     """The payload, or the private debugger modules."""
-    return code.co_filename in (__file_name__, pythreadhacks.__file_name__) or code.co_filename in OUR_FILES
+    return code.co_filename in (__file_name__, pythreadhacks.__file_name__, "pybreaks") or code.co_filename in OUR_FILES
 
 
 def is_our_error(error):

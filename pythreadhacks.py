@@ -617,38 +617,48 @@ def shorten(text):
 
 # --- tracing any thread: events call, line, return, exception of one thread to one function ---
 #
-# tracer.arm(ident, handler, breaks): handler(frame, event, arg) is called in the thread, and may answer
-# with an exception for the program. False if the thread is gone. With `breaks` the thread runs to a
-# breakpoint: breaks(code) is the set of lines at which it may stop there, and code without such lines
-# has no events. tracer.disarm(ident): none any more. tracer.close(): all is as it was.
+# tracer.arm(ident, handler): handler(frame, event, arg) is called in the thread, and may answer with an
+# exception for the program. False if the thread is gone. tracer.disarm(ident): none any more.
+#
+# tracer.set_breaks(names, breaks, hit): hit(frame, line) is called in any thread, existing or new, where
+# breaks(code), a set of lines, contains the line, unless the thread is armed; names: the base names of the
+# files. Code without such lines runs at full speed. NoDebugger if it cannot be done. With None: no more.
+# tracer.close(): all is as it was.
 
 class TraceTracer:
-    """3.8 - 3.11: our trace function in C, set on the thread from outside, over the program's own."""
+    """3.8 - 3.11: our trace function in C, over the program's own: set from outside on the thread that
+    steps, and by a hook around the evaluation of frames on whoever executes a function with a breakpoint."""
 
     EVENTS = ("call", "exception", "line", "return")
 
     def __init__(self):
         self.armed = set()
+        self.breaking = False
 
-    def arm(self, ident, handler, breaks=None):
-        events, dull = self.EVENTS, None if breaks is None else {}
-
-        def deliver(frame, what, arg):
-            if dull is not None and not breaks(frame.f_code):
-                dull[id(frame.f_code)] = frame.f_code
-                return None
-            return handler(frame, events[what], arg)
-
-        if not hands.trace(ident, deliver, dull):
+    def arm(self, ident, handler):
+        events = self.EVENTS
+        if not hands.trace(ident, lambda frame, what, arg: handler(frame, events[what], arg)):
             return False
         self.armed.add(ident)
         return True
 
     def disarm(self, ident):
         self.armed.discard(ident)
-        hands.trace(ident, None, None)
+        hands.trace(ident, None)
+        if self.breaking:
+            hands.adopt(ident)
+
+    def set_breaks(self, names, breaks=None, hit=None):
+        if not self.breaking and names is None:
+            return
+        if not hands.breaks(names, names and (lambda code: list(breaks(code))), hit):
+            raise NoDebugger("this Python has no place for breakpoints in all threads")
+        self.breaking = names is not None
+        for ident in hands.idents():
+            hands.adopt(ident)
 
     def close(self):
+        self.set_breaks(None)
         for ident in list(self.armed):
             self.disarm(ident)
 
@@ -656,8 +666,8 @@ class TraceTracer:
 class MonitorTracer:
     """3.12 and later: sys.monitoring. Nothing is kept in the thread, so all is undone from anywhere.
 
-    While a thread steps, its events go through a gate that the other threads do not pass. While it runs
-    to a breakpoint, code is looked at once, in whatever thread enters it first, and then either has line
+    While a thread steps, its events go through a gate that leads the other threads elsewhere. For
+    breakpoints, code is looked at once, in whatever thread enters it first, and then either has line
     events for the lines with breakpoints, or none at all (DISABLE)."""
 
     TOOL = "pydbattach"
@@ -668,18 +678,22 @@ class MonitorTracer:
         self.entries = events.PY_START | events.PY_RESUME
         self.everywhere = self.entries | events.PY_THROW | events.PY_UNWIND | events.RAISE
         self.locally = events.LINE | events.JUMP | events.PY_RETURN | events.PY_YIELD
+        self.at_lines = events.LINE | events.JUMP
         self.tool = None
-        self.ident = None
+        self.ident = 0          # the thread that steps
         self.handler = None
-        self.breaks = None
-        self.codes = {}         # code objects with local events, by id: equal ones of two files differ
+        self.breaks = self.hit = None
+        self.codes = {}         # id -> code with local events for the thread that steps: equal codes of two files differ
+        self.lines = {}         # id -> lines with breakpoints, of code that has some
+        self.broken = {}        # id -> that code
+        self.disabled = False   # entries may have been answered with DISABLE
         self.step_callbacks = {
             events.PY_START: self.call, events.PY_RESUME: self.call, events.PY_THROW: self.call,
             events.LINE: self.line, events.JUMP: self.jump,
             events.PY_RETURN: self.leave, events.PY_YIELD: self.leave, events.PY_UNWIND: self.unwind,
             events.RAISE: self.exception,
         }
-        self.run_callbacks = {
+        self.break_callbacks = {
             events.PY_START: self.enter, events.PY_RESUME: self.enter,
             events.LINE: self.line_with_break, events.JUMP: self.jump_with_break,
         }
@@ -698,54 +712,90 @@ class MonitorTracer:
                 return
         raise NoDebugger("all tool ids of sys.monitoring are in use by the program")
 
-    def arm(self, ident, handler, breaks=None):
+    def arm(self, ident, handler):
         frame = current_frame(ident)
         if frame is None and ident not in hands.idents():
             return False
         if self.tool is None:
             self.open()
         self.disarm(ident)
-        self.ident, self.handler, self.breaks = ident, handler, breaks
-        callbacks = self.step_callbacks if breaks is None else self.run_callbacks
-        for event in self.step_callbacks:
-            function = callbacks.get(event)
-            gate = function and hands.gate(ident if breaks is None else 0, function, self.monitoring.DISABLE)
-            self.monitoring.register_callback(self.tool, event, gate)
-        if breaks is not None:
-            self.monitoring.restart_events()        # what was disabled for the breakpoints of last time
-        for top in [frame] if breaks is None else list(current_frames().values()):
-            while top is not None:
-                self.watch(top.f_code)
-                top = top.f_back
-        self.monitoring.set_events(self.tool, self.everywhere if breaks is None else self.entries)
+        self.ident, self.handler = ident, handler
+        self.connect()
+        if self.disabled:       # entries that the breakpoints needed only once
+            self.disabled = False
+            self.monitoring.restart_events()
+        while frame is not None:
+            self.watch(frame.f_code)
+            frame = frame.f_back
         return True
 
-    def watch(self, code):
-        """Line events for one code object, if the thread may stop there."""
-        if id(code) in self.codes or (self.breaks is not None and not self.breaks(code)):
-            return
-        self.codes[id(code)] = code
-        events = self.monitoring.events
-        self.monitoring.set_local_events(self.tool, code, self.locally if self.breaks is None else events.LINE | events.JUMP)
-
     def disarm(self, ident):
-        if self.tool is None:
+        if self.tool is None or not self.ident:
             return
-        self.monitoring.set_events(self.tool, 0)
-        for code in self.codes.values():
-            self.monitoring.set_local_events(self.tool, code, 0)
-        self.codes.clear()
+        self.ident = 0
+        codes, self.codes = self.codes, {}
+        for key, code in codes.items():
+            self.monitoring.set_local_events(self.tool, code, self.at_lines if key in self.lines else 0)
+        self.connect()
+
+    def connect(self):
+        """Registers what is called for events, and asks for the global ones."""
+        breaking, none, number = self.breaks is not None, {}, hands.renew()
+        for event in self.step_callbacks:
+            step = (self.step_callbacks if self.ident else none).get(event)
+            other = (self.break_callbacks if breaking else none).get(event)
+            gate = hands.gate(self.ident, step, other, self.monitoring.DISABLE, number) if step or other else None
+            self.monitoring.register_callback(self.tool, event, gate)
+        self.monitoring.set_events(self.tool, self.everywhere if self.ident else self.entries if breaking else 0)
+
+    def watch(self, code):
+        """All events of one code object, for the thread that steps."""
+        if id(code) not in self.codes:
+            self.codes[id(code)] = code
+            self.monitoring.set_local_events(self.tool, code, self.locally)
+
+    def set_breaks(self, names, breaks=None, hit=None):
+        if names is None and self.breaks is None:
+            return
+        if self.tool is None:
+            self.open()
+        self.breaks, self.hit = breaks, hit
+        for code in list(self.broken.values()):
+            if not self.consider(code):
+                self.monitoring.set_local_events(self.tool, code, self.locally if id(code) in self.codes else 0)
+        self.connect()
+        if breaks is None:
+            return
+        self.disabled = False
+        self.monitoring.restart_events()
+        for frame in list(current_frames().values()):
+            while frame is not None:
+                self.consider(frame.f_code)
+                frame = frame.f_back
+
+    def consider(self, code):
+        """Line events for a code object that has breakpoints; true if it has."""
+        key, lines = id(code), self.breaks and self.breaks(code)
+        if not lines:
+            self.lines.pop(key, None)
+            self.broken.pop(key, None)
+            return False
+        self.broken[key], self.lines[key] = code, lines
+        if key not in self.codes:
+            self.monitoring.set_local_events(self.tool, code, self.at_lines)
+        return True
 
     def close(self):
         if self.tool is None:
             return
+        self.set_breaks(None)
         self.disarm(None)
         tool, self.tool = self.tool, None
+        self.monitoring.set_events(tool, 0)
         for event in self.step_callbacks:
             self.monitoring.register_callback(tool, event, None)
         self.monitoring.free_tool_id(tool)
-        self.ident = None       # the handler stays: a thread may be on its way to it
-        hands.at_fork(None)
+        hands.at_fork(None)     # the handler stays: a thread may be on its way to it
 
     # Called in the thread by hands.gate(). The caller is the program's frame.
 
@@ -772,28 +822,32 @@ class MonitorTracer:
     def exception(self, code, offset, error):
         return self.handler(sys._getframe(1), "exception", (type(error), error, error.__traceback__))
 
-    # The same in any thread, while one of them runs to a breakpoint.
+    # The same for breakpoints, in any thread that does not step.
 
     def enter(self, code, *rest):
-        self.watch(code)
+        # The session may consider the same code in this moment, with newer breakpoints: its word counts.
+        if id(code) not in self.lines:
+            lines = self.breaks and self.breaks(code)
+            if lines:
+                self.broken.setdefault(id(code), code)
+                self.lines.setdefault(id(code), lines)
+                if id(code) not in self.codes:
+                    self.monitoring.set_local_events(self.tool, code, self.at_lines)
+        self.disabled = True
         return self.monitoring.DISABLE
 
     def line_with_break(self, code, line):
-        lines = self.breaks(code)
-        if line not in lines and code.co_firstlineno not in lines:      # the latter: a breakpoint by name
+        lines = self.lines.get(id(code))
+        if not lines or line not in lines:
             return self.monitoring.DISABLE
-        if hands.ident() == self.ident:
-            return self.handler(sys._getframe(1), "line", None)
+        return self.hit(sys._getframe(1), line)
 
     def jump_with_break(self, code, origin, target):
         line = line_of(code, origin)
-        if target >= origin or line != line_of(code, target):
+        lines = self.lines.get(id(code))
+        if target >= origin or not lines or line not in lines or line != line_of(code, target):
             return self.monitoring.DISABLE
-        return self.line_with_break_again(code, line)
-
-    def line_with_break_again(self, code, line):
-        if line in self.breaks(code) and hands.ident() == self.ident:
-            return self.handler(sys._getframe(2), "line", None)
+        return self.hit(sys._getframe(1), line)
 
 
 def line_of(code, offset):
@@ -804,11 +858,17 @@ def line_of(code, offset):
     return None
 
 
-def last_line(code):
-    """The last line of a code object, nested ones included."""
-    starts = [line for _, line in find_module("dis").findlinestarts(code) if line]
-    inner = [last_line(const) for const in code.co_consts if type(const) is type(code)]
-    return max(starts + inner + [code.co_firstlineno])
+def line_starts(code):
+    """The lines at which a code object has line events, in the order of its instructions. Without the dis
+    module: this runs in the program's threads, where nothing is loaded."""
+    if hasattr(code, "co_lines"):
+        return [line for _, _, line in code.co_lines() if line]
+    lines, line, table = [], code.co_firstlineno, code.co_lnotab
+    for at in range(0, len(table), 2):
+        if table[at]:
+            lines.append(line)
+        line += table[at + 1] - 256 if table[at + 1] >= 128 else table[at + 1]
+    return lines + [line]
 
 
 def new_tracer():
@@ -821,7 +881,7 @@ def first_line(function):
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is None:
         return 0
-    lines = [line for _, line in find_module("dis").findlinestarts(code) if line]
+    lines = line_starts(code)
     return next((line for line in lines if line != code.co_firstlineno), code.co_firstlineno)
 
 

@@ -98,7 +98,7 @@ void channel_close(struct channel *channel);
 
 /* --- payload.c --- */
 
-#define PAYLOAD_MODULES 2
+#define PAYLOAD_MODULES 3
 
 struct payload {
     struct buffer source[PAYLOAD_MODULES];

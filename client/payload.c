@@ -13,7 +13,7 @@
 
 #define PIECE_LINES 120
 
-static const char *const names[PAYLOAD_MODULES] = {"pythreadhacks", "pyinjectcode"};
+static const char *const names[PAYLOAD_MODULES] = {"pythreadhacks", "pyinjectcode", "pybreaks"};
 
 static int read_file(const char *path, struct buffer *text) {
     FILE *file = fopen(path, "re");
@@ -76,7 +76,7 @@ static void send_module(struct channel *channel, const char *module, const struc
     send_piece(channel, module, source->data + begin, source->length - begin, begin_line);
 }
 
-/* Reads both files of the directory; -1 and errno, and the path of the one that cannot be read. */
+/* Reads the files of the directory; -1 and errno, and the path of the one that cannot be read. */
 int payload_read(struct payload *payload, const char *directory, struct buffer *path) {
     for (int i = 0; i < PAYLOAD_MODULES; i++) {
         path->length = 0;
