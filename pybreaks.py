@@ -41,6 +41,19 @@ class Countup(Countdown):
         bp.__dict__[self.name] = iter(range(MANY - int(value)))
 
 
+class Point:
+    """A breakpoint as the threads that come to it see it."""
+
+    def __init__(self, bp):
+        self.bp = bp
+        self.name = bp.funcname                         # it is for functions of this name only
+        self.count = bp.__dict__["hits"].__next__
+        try:
+            self.condition = compile(bp.cond, "<condition>", "eval", 0, True) if bp.cond else None
+        except SyntaxError:
+            self.condition = compile("True", "<condition>", "eval", 0, True)    # pdb stops there, too
+
+
 class Breaks:
     """The breakpoints of a session, and what happens where a thread comes to one."""
 
@@ -54,9 +67,16 @@ class Breaks:
     # -- what the tracer asks
 
     def lines_in(self, code):
-        """The lines of a code object at which a thread may stop; empty for nearly all code."""
+        """{line: Points} at which a thread may stop in a code object; empty for nearly all code."""
         lines = self.table.get(self.canonical(code.co_filename))
-        return lines.keys() & set(pythreadhacks.line_starts(code)) if lines else ()
+        if not lines:
+            return {}
+        found = {}
+        for line in lines.keys() & set(pythreadhacks.line_starts(code)):
+            points = [point for point in lines[line] if point.name in (None, code.co_name)]
+            if points:
+                found[line] = points
+        return found
 
     def canonical(self, name):
         """The name under which a file's breakpoints are listed; kept, as the directory may change."""
@@ -69,35 +89,37 @@ class Breaks:
             self.names[name] = found
         return found
 
-    def hit(self, frame, line):
+    def hit(self, frame, points):
         """In a thread that has come to such a line. Answers with an exception if one is to be raised in the program."""
-        session, tracee = self.session, None
-        if session.over or not hands.is_open() or hands.ident() in pythreadhacks.ours:
-            return None
         try:
-            found = self.find(frame, line)
+            found = self.find(frame, points)
             if found is None:
                 return None
-            tracee = session.own_tracee()
-            if tracee is not None and not tracee.parked:
-                tracee.park(lambda: self.begin(frame, found), "hit breakpoint %d" % found.number)
+            return self.stop(lambda: self.begin(frame, found), "hit breakpoint %d" % found.number)
         except BaseException as error:
-            if not pyinjectcode.is_our_error(error):
-                return pyinjectcode.strip_traceback(error)
-        if tracee is None:
+            if pyinjectcode.is_our_error(error):
+                return None
+            return pyinjectcode.strip_traceback(error)
+
+    def stop(self, begin, what):
+        """In a thread: it stands here until the session lets it go. See Tracee.park()."""
+        session = self.session
+        if session.over or not hands.is_open():
             return None
+        tracee = session.own_tracee()
+        if tracee is None or tracee.parked:
+            return None
+        tracee.park(begin, what)
         kept, tracee.kept = tracee.kept, None
         return kept
 
-    def find(self, frame, line):
+    def find(self, frame, points):
         """The breakpoint at which a thread stops there, or None; counts."""
-        found = self.table.get(self.canonical(frame.f_code.co_filename), {}).get(line, ())
-        for bp in found:
-            if bp.funcname and bp.funcname != frame.f_code.co_name:
+        for point in points:
+            point.count()
+            if point.condition is not None and not self.holds(point, frame):
                 continue
-            next(bp.__dict__["hits"])
-            if bp.cond and not self.holds(bp, frame):
-                continue
+            bp = point.bp
             if next(bp.__dict__["ignore"], None) is not None:
                 continue
             if bp.temporary and bp.__dict__.setdefault("taken", frame) is not frame:
@@ -105,13 +127,10 @@ class Breaks:
             return bp
         return None
 
-    def holds(self, bp, frame):
+    def holds(self, point, frame):
         """The condition is true, or cannot be evaluated."""
-        compiled = bp.__dict__.get("compiled")
         try:
-            if compiled is None or compiled[0] is not bp.cond:
-                compiled = bp.__dict__["compiled"] = bp.cond, compile(bp.cond, "<condition>", "eval", 0, True)
-            return eval(compiled[1], frame.f_globals, frame.f_locals)
+            return eval(point.condition, frame.f_globals, frame.f_locals)
         except Exception:
             return True
 
@@ -145,12 +164,12 @@ class Breaks:
 
     def sync(self):
         """Tells the tracer what has changed since last time."""
-        active = [(bp, self.line_of(bp)) for bp in self.breakpoint.bpbynumber if bp is not None and bp.enabled]
+        active = [(bp, bp.cond, self.line_of(bp)) for bp in self.breakpoint.bpbynumber if bp is not None and bp.enabled]
         if active == self.active:
             return
         table = {}
-        for bp, line in active:
-            table.setdefault(bp.file, {}).setdefault(line, []).append(bp)
+        for bp, condition, line in active:
+            table.setdefault(bp.file, {}).setdefault(line, []).append(Point(bp))
         self.active, self.table = active, table
         names = [file.rpartition("/")[2] for file in table]
         try:

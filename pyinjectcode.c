@@ -1015,8 +1015,10 @@ struct traced {
     PyObject *handler;          /* called as handler(frame, what: int, arg); NULL: only for breakpoints */
     Py_tracefunc old_function;
     PyObject *old_object;
+    int on;                     /* our trace function is there; a record that is off is kept for the next time */
     int adopted;                /* set from outside, for frames that ran already: see end_adoption() */
 };
+static int others;              /* records that are on with a handler, a tracer of the program, or adopted: not only breakpoints */
 #define BUCKETS 64
 static struct traced *all_traced[BUCKETS];      /* by ident; guarded by the GIL */
 
@@ -1068,50 +1070,76 @@ static int set_trace_of(PyThreadState *thread, Py_tracefunc function, PyObject *
     return 0;
 }
 
+static int is_other(const struct traced *traced) {
+    return traced->on && (traced->handler || traced->old_function || traced->adopted);
+}
+
+/* The record is off: our trace function is not on the thread any more. */
+static void turn_off(struct traced *traced) {
+    PyObject *handler = traced->handler, *object = traced->old_object;
+    others -= is_other(traced);
+    traced->handler = traced->old_object = NULL;
+    traced->old_function = NULL;
+    traced->on = traced->adopted = 0;
+    if (handler)
+        py.Py_DecRef(handler);
+    if (object)
+        py.Py_DecRef(object);
+}
+
 static void forget_traced(struct traced **at) {
     struct traced *traced = *at;
     *at = traced->next;
-    if (traced->handler)
-        py.Py_DecRef(traced->handler);
-    if (traced->old_object)
-        py.Py_DecRef(traced->old_object);
+    turn_off(traced);
     free(traced);
 }
 
 /* Our trace function on a thread: the record of it, NULL without memory. What was there is called through. */
 static struct traced *trace_thread(unsigned long ident, PyThreadState *thread) {
-    struct traced **at = find_traced(ident), *traced = *at;
+    struct traced *traced = *find_traced(ident);
     int offset = traceobj_offset();
     if (offset < 0)
         return NULL;
     Py_tracefunc now = ((Py_tracefunc *)thread)[offset - 2];
-    if (traced && now == trace_event)
+    if (traced && traced->on && now == trace_event)
         return traced;
-    if (traced)                 /* the program has set a tracer of its own in the meantime */
-        forget_traced(at);
-    if (!(traced = calloc(1, sizeof *traced)))
-        return NULL;
-    traced->ident = ident;
+    if (traced)                 /* was on: the program has set a tracer of its own in the meantime */
+        turn_off(traced);
+    if (!traced) {
+        if (!(traced = calloc(1, sizeof *traced)))
+            return NULL;
+        struct traced **end = find_traced(ident);
+        traced->ident = ident;
+        *end = traced;
+    }
     if (now && now != trace_event) {
         traced->old_function = now;
         if ((traced->old_object = ((PyObject **)thread)[offset]))
             py.Py_IncRef(traced->old_object);
     }
-    at = find_traced(ident);
-    traced->next = *at;
-    *at = traced;
+    traced->on = 1;
+    others += is_other(traced);
     set_trace_of(thread, trace_event, traced->old_object);     /* so that sys.gettrace() answers as before */
     return traced;
 }
 
 /* And what was there before back on it, if ours is still there. */
-static void untrace(struct traced **at, PyThreadState *thread) {
+static void untrace(struct traced *traced, PyThreadState *thread) {
     int offset = traceobj_offset();
-    if (!*at)
+    if (!traced || !traced->on)
         return;
     if (offset >= 0 && ((Py_tracefunc *)thread)[offset - 2] == trace_event)
-        set_trace_of(thread, (*at)->old_function, (*at)->old_object);
-    forget_traced(at);
+        set_trace_of(thread, traced->old_function, traced->old_object);
+    turn_off(traced);
+}
+
+static void forget_all_traced(void) {
+    for (int i = 0; i < BUCKETS; i++)
+        for (struct traced **at = &all_traced[i]; *at; )
+            if ((*at)->on)
+                at = &(*at)->next;
+            else
+                forget_traced(at);
 }
 
 /* ---- breakpoints in every thread, 3.8 - 3.11 ----
@@ -1123,9 +1151,13 @@ static void untrace(struct traced **at, PyThreadState *thread) {
 
 #define KNOWN 8192              /* code objects that we remember, at most three quarters of it */
 
+struct line {
+    int number;                 /* 0: the end */
+    PyObject *what;             /* for line_hit(frame, what) */
+};
 struct known {
     PyObject *code;             /* ours, so that no other code gets its address */
-    int *lines;                 /* their number, then the lines with breakpoints; NULL: none */
+    struct line *lines;         /* with breakpoints; NULL: none */
     unsigned long asking;       /* the thread that finds out just now */
 };
 static struct known *known;
@@ -1133,14 +1165,22 @@ static int known_count;
 static PyObject *break_names, *ask_lines, *line_hit;
 static eval_function old_eval;  /* what evaluates frames without us; set while the hook is in place */
 static int frame_argument = -1, code_word = -1;
+static unsigned char hot_lines[8192];   /* a bit for each number of a line with a breakpoint, modulo 65,536 */
+
+static void free_lines(struct line *lines) {
+    for (struct line *at = lines; at && at->number; at++)
+        py.Py_DecRef(at->what);
+    free(lines);
+}
 
 static void forget_known(void) {
     struct known *old = known;
     known = NULL;
     known_count = 0;
+    memset(hot_lines, 0, sizeof hot_lines);
     for (int i = 0; old && i < KNOWN; i++)
         if (old[i].code) {
-            free(old[i].lines);
+            free_lines(old[i].lines);
             py.Py_DecRef(old[i].code);
         }
     free(old);
@@ -1169,18 +1209,22 @@ static int is_candidate(PyObject *code) {
     return found;
 }
 
-/* The answer of ask_lines(code) as an array; a signal handler's exception is raised a little later. */
-static int *ask_for_lines(PyObject *code) {
+/* The answer of ask_lines(code), [(line, what)], as an array; a signal handler's exception is raised a little later. */
+static struct line *ask_for_lines(PyObject *code) {
     PyObject *type, *value, *traceback, *ask = ask_lines;
-    int *lines = NULL;
+    struct line *lines = NULL;
     py.PyErr_Fetch(&type, &value, &traceback);
     py.Py_IncRef(ask);
     PyObject *answer = py._PyObject_CallFunction_SizeT(ask, "O", code);
     py.Py_DecRef(ask);
     ssize_t count = answer ? py.PyList_Size(answer) : 0;
     if (count > 0 && (lines = calloc(count + 1, sizeof *lines)))
-        for (lines[0] = count; count > 0; count--)
-            lines[count] = py.PyLong_AsUnsignedLong(py.PyList_GetItem(answer, count - 1));
+        for (ssize_t i = 0; i < count; i++) {
+            if (!py._PyArg_ParseTuple_SizeT(py.PyList_GetItem(answer, i), "iO", &lines[i].number, &lines[i].what))
+                break;
+            py.Py_IncRef(lines[i].what);
+            hot_lines[lines[i].number / 8 % sizeof hot_lines] |= 1 << lines[i].number % 8;
+        }
     py.Py_DecRef(answer);
     if (!answer && take_answer(NULL)) {
         PyObject *kind, *error, *where;
@@ -1194,9 +1238,9 @@ static int *ask_for_lines(PyObject *code) {
     return lines;
 }
 
-/* The lines with breakpoints of a code object (their number first), NULL for nearly all code. To find out
+/* The lines with breakpoints of a code object, NULL for nearly all code. To find out
  * may take Python code, and others then run: each thread that comes by meanwhile asks for itself. */
-static const int *lines_of(PyObject *code) {
+static const struct line *lines_of(PyObject *code) {
     struct known *at = find_known(code);
     unsigned long me = pthread_self();
     if (!at || (at->code && (!at->asking || at->asking == me)))
@@ -1213,22 +1257,23 @@ static const int *lines_of(PyObject *code) {
     }
     if (!is_candidate(code))
         return NULL;
-    int *lines = NULL;
+    struct line *lines = NULL;
     unsigned long before;
     do {
-        free(lines);
+        free_lines(lines);
         before = generation;
         if ((at = find_known(code)) && at->code)
             at->asking = me;
         lines = ask_lines ? ask_for_lines(code) : NULL;
     } while (before != generation && ask_lines);
     if (!(at = find_known(code)) || !at->code) {       /* forgotten meanwhile: asked again next time */
-        free(lines);
+        free_lines(lines);
         return NULL;
     }
-    free(at->lines);
+    struct line *old = at->lines;
     at->lines = lines;
     at->asking = 0;
+    free_lines(old);
     return lines;
 }
 
@@ -1256,28 +1301,53 @@ static int has_breaks(PyObject *frame) {
 }
 
 /* A frame with a breakpoint returns: no more events for the thread, if it was the last one. */
-static void end_adoption(struct traced **at, PyObject *frame) {
+static void end_adoption(PyObject *frame) {
     PyObject *type, *value, *traceback;
     if (!lines_of(code_of(frame)))
         return;
     py.PyErr_Fetch(&type, &value, &traceback);
     PyObject *back = py.PyObject_GetAttrString(frame, "f_back");
     if (back && !has_breaks(back))
-        untrace(find_traced(pthread_self()), py.PyThreadState_Get());
+        untrace(*find_traced(pthread_self()), py.PyThreadState_Get());
     py.Py_DecRef(back);
     py.PyErr_Restore(type, value, traceback);
-    (void)at;
+}
+
+/* The line of a frame that has an event. It stands in a word of the frame object, which is found by
+ * looking at the first few frames; PyFrame_GetLineNumber() would count through the code's table. */
+static int line_of_frame(PyObject *frame) {
+    static uint32_t places = ~0u << 4;          /* the words that have always been right */
+    static int seen, last, place;
+    if (place)
+        return ((int *)frame)[place];
+    int line = py.PyFrame_GetLineNumber(frame);
+    for (int i = 4; i < 30; i++)
+        if (((int *)frame)[i] != line)
+            places &= ~(1u << i);
+    places &= (1u << 30) - 1;
+    seen += line != last && line > 2;
+    last = line;
+    if (seen > 7 && places && !(places & (places - 1)))
+        place = __builtin_ctz(places);
+    return line;
+}
+
+static int may_hit(PyObject *frame) {
+    unsigned line = line_of_frame(frame);
+    return hot_lines[line / 8 % sizeof hot_lines] >> line % 8 & 1;
 }
 
 static int check_line(PyObject *frame) {
-    const int *lines = line_hit ? lines_of(code_of(frame)) : NULL;
-    int line = lines ? py.PyFrame_GetLineNumber(frame) : 0;
-    for (int i = 1; lines && i <= lines[0]; i++)
-        if (lines[i] == line) {
-            PyObject *hit = line_hit;
+    const struct line *at = line_hit ? lines_of(code_of(frame)) : NULL;
+    int line = at ? line_of_frame(frame) : 0;
+    for (; at && at->number; at++)
+        if (at->number == line) {
+            PyObject *hit = line_hit, *what = at->what;
             py.Py_IncRef(hit);
-            int result = take_answer(py._PyObject_CallFunction_SizeT(hit, "Oi", frame, line));
+            py.Py_IncRef(what);
+            int result = take_answer(py._PyObject_CallFunction_SizeT(hit, "OO", frame, what));
             py.Py_DecRef(hit);
+            py.Py_DecRef(what);
             return result;
         }
     return 0;
@@ -1285,13 +1355,13 @@ static int check_line(PyObject *frame) {
 
 /* Events of a thread on or off, unless it steps: then it has them all. */
 static void switch_events(PyThreadState *thread, int on) {
-    struct traced **at = find_traced(pthread_self());
-    if (*at && (*at)->handler)
+    struct traced *traced = *find_traced(pthread_self());
+    if (traced && traced->handler)
         return;
     if (on)
         trace_thread(pthread_self(), thread);
     else
-        untrace(at, thread);
+        untrace(traced, thread);
 }
 
 /* Evaluates a frame. The state that the caller's frame needs is put back, unless breakpoints have changed
@@ -1310,9 +1380,11 @@ static PyObject *evaluate_frame(void *first, void *second, void *third) {
     PyObject *result = eval(first, second, third);
     if (before == generation && line_hit && session_open) {
         PyObject *type, *value, *traceback;
-        py.PyErr_Fetch(&type, &value, &traceback);
+        if (!result)
+            py.PyErr_Fetch(&type, &value, &traceback);
         switch_events(thread, on);
-        py.PyErr_Restore(type, value, traceback);
+        if (!result)
+            py.PyErr_Restore(type, value, traceback);
     }
     return result;
 }
@@ -1386,26 +1458,27 @@ static void remove_hook(void) {
 }
 
 static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *argument) {
-    int saved = errno, result = 0;
-    struct traced **at = find_traced(pthread_self()), *traced = *at;
     (void)object;
-    if (!traced)
+    if (!others && session_open && (what != 2 || !may_hit(frame)))
+        return 0;
+    int saved = errno, result = 0;
+    struct traced *traced = *find_traced(pthread_self());
+    if (!traced || !traced->on)
         return 0;
     if (traced->old_function && traced->old_function(traced->old_object, frame, what, argument))
         result = -1;            /* the program's tracer raises: as it would without us */
-    at = find_traced(pthread_self());
-    if (!(traced = *at))
+    if (!(traced = *find_traced(pthread_self())) || !traced->on)
         return result;
     if (!session_open) {        /* the child of a fork: give back what was there */
         set_trace_of(py.PyThreadState_Get(), traced->old_function, traced->old_object);
-        forget_traced(at);
+        turn_off(traced);
         errno = saved;
         return result;
     }
     if (!result && !traced->handler) {
-        result = what == 2 ? check_line(frame) : 0;
+        result = what == 2 && may_hit(frame) ? check_line(frame) : 0;
         if (what == 3 && traced->adopted)
-            end_adoption(at, frame);
+            end_adoption(frame);
     } else if (!result && what <= 3) {
         PyObject *type, *value, *traceback, *handler = traced->handler;
         py.PyErr_Fetch(&type, &value, &traceback);
@@ -1424,13 +1497,12 @@ HAND(hand_trace) {
     unsigned long ident;
     PyObject *handler;
     PARSE("kO", &ident, &handler);
-    struct traced **at = find_traced(ident);
     PyThreadState *thread = find_thread_state(ident);
     if (handler == py.None || !thread) {
         if (thread)
-            untrace(at, thread);
-        else if (*at)
-            forget_traced(at);
+            untrace(*find_traced(ident), thread);
+        else if (*find_traced(ident))
+            forget_traced(find_traced(ident));
         return py.PyBool_FromLong(thread != NULL);
     }
     if (traceobj_offset() < 0) {
@@ -1440,10 +1512,13 @@ HAND(hand_trace) {
     struct traced *traced = trace_thread(ident, thread);
     if (!traced)
         return py.PyBool_FromLong(0);
+    PyObject *old = traced->handler;
     py.Py_IncRef(handler);
-    if (traced->handler)
-        py.Py_DecRef(traced->handler);
+    others -= is_other(traced);
     traced->handler = handler;
+    others += is_other(traced);
+    if (old)
+        py.Py_DecRef(old);
     return py.PyBool_FromLong(1);
 }
 
@@ -1468,8 +1543,10 @@ HAND(hand_breaks) {
         if (old[i])
             py.Py_DecRef(old[i]);
     }
-    if (off)
+    if (off) {
         remove_hook();
+        forget_all_traced();
+    }
     return py.PyBool_FromLong(1);
 }
 
@@ -1478,9 +1555,8 @@ HAND(hand_breaks) {
 HAND(hand_adopt) {
     unsigned long ident;
     PARSE("k", &ident);
-    struct traced **at = find_traced(ident);
     PyThreadState *thread = find_thread_state(ident);
-    if (!thread || (*at && (*at)->handler))
+    if (!thread || (*find_traced(ident) && (*find_traced(ident))->handler))
         return none();
     PyObject *frame = find_frame(thread);
     int want = line_hit && frame && has_breaks(frame);
@@ -1490,10 +1566,13 @@ HAND(hand_adopt) {
         return none();
     if (want) {
         struct traced *traced = trace_thread(ident, thread);
-        if (traced)
+        if (traced) {
+            others -= is_other(traced);
             traced->adopted = 1;
+            others += is_other(traced);
+        }
     } else {
-        untrace(find_traced(ident), thread);
+        untrace(*find_traced(ident), thread);
     }
     return none();
 }

@@ -318,7 +318,8 @@ def define_pdb():
         def break_here(self, frame):
             """For the thread that steps; the others have Breaks.hit()."""
             breaks = self.session.breaks
-            found = breaks and breaks.find(frame, frame.f_lineno)
+            points = breaks and breaks.lines_in(frame.f_code).get(frame.f_lineno)
+            found = points and breaks.find(frame, points)
             if not found:
                 return False
             self.currentbp = found.number

@@ -620,8 +620,8 @@ def shorten(text):
 # tracer.arm(ident, handler): handler(frame, event, arg) is called in the thread, and may answer with an
 # exception for the program. False if the thread is gone. tracer.disarm(ident): none any more.
 #
-# tracer.set_breaks(names, breaks, hit): hit(frame, line) is called in any thread, existing or new, where
-# breaks(code), a set of lines, contains the line, unless the thread is armed; names: the base names of the
+# tracer.set_breaks(names, breaks, hit): hit(frame, breaks(code)[line]) is called in any thread, existing or
+# new, where the dict breaks(code) has the line, unless the thread is armed; names: the base names of the
 # files. Code without such lines runs at full speed. NoDebugger if it cannot be done. With None: no more.
 # tracer.close(): all is as it was.
 
@@ -651,7 +651,7 @@ class TraceTracer:
     def set_breaks(self, names, breaks=None, hit=None):
         if not self.breaking and names is None:
             return
-        if not hands.breaks(names, names and (lambda code: list(breaks(code))), hit):
+        if not hands.breaks(names, names and (lambda code: list(breaks(code).items())), hit):
             raise NoDebugger("this Python has no place for breakpoints in all threads")
         self.breaking = names is not None
         for ident in hands.idents():
@@ -684,7 +684,7 @@ class MonitorTracer:
         self.handler = None
         self.breaks = self.hit = None
         self.codes = {}         # id -> code with local events for the thread that steps: equal codes of two files differ
-        self.lines = {}         # id -> lines with breakpoints, of code that has some
+        self.lines = {}         # id -> breaks(code), of code that has some
         self.broken = {}        # id -> that code
         self.disabled = False   # entries may have been answered with DISABLE
         self.step_callbacks = {
@@ -840,14 +840,14 @@ class MonitorTracer:
         lines = self.lines.get(id(code))
         if not lines or line not in lines:
             return self.monitoring.DISABLE
-        return self.hit(sys._getframe(1), line)
+        return self.hit(sys._getframe(1), lines[line])
 
     def jump_with_break(self, code, origin, target):
         line = line_of(code, origin)
         lines = self.lines.get(id(code))
         if target >= origin or not lines or line not in lines or line != line_of(code, target):
             return self.monitoring.DISABLE
-        return self.hit(sys._getframe(1), line)
+        return self.hit(sys._getframe(1), lines[line])
 
 
 def line_of(code, offset):
