@@ -1047,6 +1047,7 @@ int trace_nothing(PyObject *object, PyObject *frame, int what, PyObject *argumen
 }
 
 static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *argument);
+static PyObject *evaluate_frame(void *first, void *second, void *third);
 
 static struct traced **find_traced(unsigned long ident) {
     struct traced **at = &all_traced[(ident >> 12 ^ ident >> 23) % BUCKETS];
@@ -1142,6 +1143,25 @@ static void forget_all_traced(void) {
                 forget_traced(at);
 }
 
+static unsigned long own_threads[16];  /* idents of our threads that are in Python; guarded by the GIL */
+
+static int is_own_thread(void) {
+    for (size_t i = 0; i < sizeof own_threads / sizeof *own_threads && own_threads[i]; i++)
+        if (own_threads[i] == pthread_self())
+            return 1;
+    return 0;
+}
+
+static void note_own_thread(unsigned long from, unsigned long to) {
+    size_t i = 0, last = sizeof own_threads / sizeof *own_threads - 1;
+    while (i < last && own_threads[i] != from)
+        i++;
+    own_threads[i] = to;
+    for (; !to && i < last; i++)        /* no gaps */
+        own_threads[i] = own_threads[i + 1];
+    own_threads[last] = 0;
+}
+
 /* ---- breakpoints in every thread, 3.8 - 3.11 ----
  *
  * A trace function costs a thread up to three times its speed, whatever it does. So ours is on a thread
@@ -1195,9 +1215,10 @@ static struct known *find_known(const PyObject *code) {
     return &known[at];
 }
 
-/* The file of a code object may be one with breakpoints: its base name says so. */
-static int is_candidate(PyObject *code) {
-    PyObject *name = py.PyObject_GetAttrString(code, "co_filename");
+/* The file of a code object may be one with breakpoints: its base name says so. "<module>" among the names
+ * asks for the bodies of all modules that are imported. */
+static int is_candidate(PyObject *code, const char *attribute) {
+    PyObject *name = py.PyObject_GetAttrString(code, attribute);
     const char *text = name ? py.PyUnicode_AsUTF8(name) : NULL, *slash = text ? strrchr(text, '/') : NULL;
     int found = 0;
     for (ssize_t i = 0; text && break_names && !found && i < py.PyList_Size(break_names); i++) {
@@ -1255,7 +1276,7 @@ static const struct line *lines_of(PyObject *code) {
         py.Py_IncRef(code);
         known_count++;
     }
-    if (!is_candidate(code))
+    if (!is_candidate(code, "co_filename") && !is_candidate(code, "co_name"))
         return NULL;
     struct line *lines = NULL;
     unsigned long before;
@@ -1364,31 +1385,6 @@ static void switch_events(PyThreadState *thread, int on) {
         untrace(traced, thread);
 }
 
-/* Evaluates a frame. The state that the caller's frame needs is put back, unless breakpoints have changed
- * meanwhile: then hand_adopt() has seen to that frame. */
-static PyObject *evaluate_frame(void *first, void *second, void *third) {
-    eval_function eval = old_eval;
-    PyThreadState *thread = frame_argument ? first : py.PyThreadState_Get();
-    if (!line_hit || !session_open)
-        return eval(first, second, third);
-    int on = ((Py_tracefunc *)thread)[traceobj_offset() - 2] == trace_event;
-    int want = lines_of(((PyObject **)(frame_argument ? second : first))[code_word]) != NULL;
-    if (on == want)
-        return eval(first, second, third);
-    unsigned long before = generation;
-    switch_events(thread, want);
-    PyObject *result = eval(first, second, third);
-    if (before == generation && line_hit && session_open) {
-        PyObject *type, *value, *traceback;
-        if (!result)
-            py.PyErr_Fetch(&type, &value, &traceback);
-        switch_events(thread, on);
-        if (!result)
-            py.PyErr_Restore(type, value, traceback);
-    }
-    return result;
-}
-
 /* Where 3.8, which has no functions for it, keeps the function that evaluates frames: NULL if not found. */
 static eval_function *eval_place(void) {
     static eval_function *place;
@@ -1410,6 +1406,72 @@ static void set_eval(eval_function function) {
         py._PyInterpreterState_SetEvalFrameFunc(py.PyInterpreterState_Main(), function);
     else
         *eval_place() = function;
+}
+
+/* With the hook in place each call of Python code takes C stack, which 3.11 does not need otherwise: a
+ * program may recurse much deeper than its stack would bear. Near the end of the stack the hook goes. */
+#define STACK_RESERVE (512 << 10)
+
+static int is_stack_low(void) {
+    static struct { unsigned long ident; char *low; } stacks[BUCKETS];
+    unsigned long me = pthread_self(), at = (me >> 12 ^ me >> 23) % BUCKETS;
+    if (stacks[at].ident != me) {
+        pthread_attr_t attributes;
+        void *base = NULL;
+        size_t size = 0;
+        int saved = errno;
+        if (!pthread_getattr_np(me, &attributes)) {
+            pthread_attr_getstack(&attributes, &base, &size);
+            pthread_attr_destroy(&attributes);
+        }
+        stacks[at].ident = me;
+        stacks[at].low = (char *)base + (size / 4 < STACK_RESERVE ? size / 4 : STACK_RESERVE);
+        errno = saved;
+    }
+    return (char *)__builtin_frame_address(0) < stacks[at].low;
+}
+
+static PyObject *evaluate_deep_frame(void *first, void *second, void *third) {
+    static int deep;
+    eval_function eval = old_eval;
+    deep++;
+    if (get_eval() == evaluate_frame)
+        set_eval(eval);
+    PyObject *result = eval(first, second, third);
+    if (!--deep && old_eval == eval && get_eval() == eval) {
+        if (line_hit)
+            set_eval(evaluate_frame);
+        else
+            old_eval = NULL;
+    }
+    return result;
+}
+
+/* Evaluates a frame. The state that the caller's frame needs is put back, unless breakpoints have changed
+ * meanwhile: then hand_adopt() has seen to that frame. */
+static PyObject *evaluate_frame(void *first, void *second, void *third) {
+    eval_function eval = old_eval;
+    PyThreadState *thread = frame_argument ? first : py.PyThreadState_Get();
+    if (!line_hit || !session_open || is_own_thread())
+        return eval(first, second, third);
+    if (is_stack_low())
+        return evaluate_deep_frame(first, second, third);
+    int on = ((Py_tracefunc *)thread)[traceobj_offset() - 2] == trace_event;
+    int want = lines_of(((PyObject **)(frame_argument ? second : first))[code_word]) != NULL;
+    if (on == want)
+        return eval(first, second, third);
+    unsigned long before = generation;
+    switch_events(thread, want);
+    PyObject *result = eval(first, second, third);
+    if (before == generation && line_hit && session_open) {
+        PyObject *type, *value, *traceback;
+        if (!result)
+            py.PyErr_Fetch(&type, &value, &traceback);
+        switch_events(thread, on);
+        if (!result)
+            py.PyErr_Restore(type, value, traceback);
+    }
+    return result;
 }
 
 /* Finds out which argument is the frame (3.8 passes no thread state), and which of its words the code. */
@@ -1585,10 +1647,12 @@ static int enter_python(void) {
     int held = py.PyGILState_Ensure();
     if (py.PyThreadState_EnterTracing)
         py.PyThreadState_EnterTracing(py.PyThreadState_Get());
+    note_own_thread(0, pthread_self());
     return held;
 }
 
 static void leave_python(int held) {
+    note_own_thread(pthread_self(), 0);
     if (py.PyThreadState_LeaveTracing)
         py.PyThreadState_LeaveTracing(py.PyThreadState_Get());
     py.PyGILState_Release(held);
