@@ -1232,9 +1232,8 @@ static int is_candidate(PyObject *code, const char *attribute) {
 
 /* The answer of ask_lines(code), [(line, what)], as an array; a signal handler's exception is raised a little later. */
 static struct line *ask_for_lines(PyObject *code) {
-    PyObject *type, *value, *traceback, *ask = ask_lines;
+    PyObject *ask = ask_lines;
     struct line *lines = NULL;
-    py.PyErr_Fetch(&type, &value, &traceback);
     py.Py_IncRef(ask);
     PyObject *answer = py._PyObject_CallFunction_SizeT(ask, "O", code);
     py.Py_DecRef(ask);
@@ -1255,22 +1254,20 @@ static struct line *ask_for_lines(PyObject *code) {
         py.Py_DecRef(error);
         py.Py_DecRef(where);
     }
-    py.PyErr_Restore(type, value, traceback);
     return lines;
 }
 
-/* The lines with breakpoints of a code object, NULL for nearly all code. To find out
- * may take Python code, and others then run: each thread that comes by meanwhile asks for itself. */
-static const struct line *lines_of(PyObject *code) {
+/* The lines of a code object that nobody has asked about. That may take Python code, and others then run: each
+ * thread that comes by meanwhile asks for itself. */
+static const struct line *find_lines(PyObject *code) {
     struct known *at = find_known(code);
-    unsigned long me = pthread_self();
-    if (!at || (at->code && (!at->asking || at->asking == me)))
-        return at ? at->lines : NULL;
-    if (!at->code && known_count > KNOWN / 4 * 3) {
+    unsigned long me = pthread_self(), before;
+    if (at && !at->code && known_count > KNOWN / 4 * 3) {
         forget_known();
-        if (!(at = find_known(code)))
-            return NULL;
+        at = find_known(code);
     }
+    if (!at)
+        return NULL;
     if (!at->code) {
         at->code = code;
         py.Py_IncRef(code);
@@ -1279,7 +1276,6 @@ static const struct line *lines_of(PyObject *code) {
     if (!is_candidate(code, "co_filename") && !is_candidate(code, "co_name"))
         return NULL;
     struct line *lines = NULL;
-    unsigned long before;
     do {
         free_lines(lines);
         before = generation;
@@ -1295,6 +1291,19 @@ static const struct line *lines_of(PyObject *code) {
     at->lines = lines;
     at->asking = 0;
     free_lines(old);
+    return lines;
+}
+
+/* The lines with breakpoints of a code object, NULL for nearly all code. A frame may be evaluated with an
+ * exception pending (generator.throw()). */
+static const struct line *lines_of(PyObject *code) {
+    struct known *at = find_known(code);
+    if (at && at->code && (!at->asking || at->asking == pthread_self()))
+        return at->lines;
+    PyObject *type, *value, *traceback;
+    py.PyErr_Fetch(&type, &value, &traceback);
+    const struct line *lines = find_lines(code);
+    py.PyErr_Restore(type, value, traceback);
     return lines;
 }
 

@@ -306,7 +306,7 @@ def define_pdb():
         def do_break(self, arg, temporary=False):
             self.break_argument = arg
             self.session.need_breaks()
-            return pdb.Pdb.do_break(self, arg, temporary)
+            return self.session.breaks.command(arg, temporary, pdb.Pdb.do_break)
 
         do_break.__doc__ = pdb.Pdb.do_break.__doc__
         do_b = do_break

@@ -878,7 +878,7 @@ def new_tracer():
 
 def first_line(function):
     """The line that a function executes first; 0 if it is none of Python."""
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    code = function if hasattr(function, "co_consts") else getattr(getattr(function, "__func__", function), "__code__", None)
     if code is None:
         return 0
     lines = line_starts(code)
