@@ -155,23 +155,32 @@ class Breaks:
             found = self.find(frame, points)
             if found is None:
                 return None
-            return self.stop(lambda: self.begin(frame, found), "hit breakpoint %d" % found.number)
+            tracee = self.stop_at(frame, found)
+            if tracee is None:
+                return None
+            kept, tracee.kept = tracee.kept, None
+            return kept
         except BaseException as error:
             if pyinjectcode.is_our_error(error):
                 return None
             return pyinjectcode.strip_traceback(error)
 
-    def stop(self, begin, what):
-        """In a thread: it stands here until the session lets it go. See Tracee.park()."""
+    def stop_at(self, frame, bp):
+        """In a thread: it stands at a breakpoint until the session lets it go."""
+        return self.stop(lambda: self.begin(frame, bp), "hit breakpoint %d" % bp.number,
+                         lambda: bp.enabled and self.breakpoint.bpbynumber[bp.number] is bp)
+
+    def stop(self, begin, what, still=None):
+        """The same for any reason, see Tracee.park(). Answers with the Tracee, None if it cannot stop; who has
+        called looks at its `kept` then."""
         session = self.session
         if session.over or not hands.is_open():
             return None
         tracee = session.own_tracee()
         if tracee is None or tracee.parked:
             return None
-        tracee.park(begin, what)
-        kept, tracee.kept = tracee.kept, None
-        return kept
+        tracee.park(begin, what, still)
+        return tracee
 
     def find(self, frame, points):
         """The breakpoint at which a thread stops there, or None; counts."""
@@ -205,7 +214,7 @@ class Breaks:
         commands = pdb.commands.get(bp.number)
         if not commands:
             return pdb.begin(frame, None)
-        if hasattr(pdb, "_pdbcmd_print_frame_status"):
+        if hasattr(pdb, "_pdbcmd_restore_lastcmd"):
             pdb.cmdqueue += commands + ["_pdbcmd_restore_lastcmd %s" % pdb.lastcmd]
             stop = pdb.begin(frame, None)
             del pdb.cmdqueue[:]

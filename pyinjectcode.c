@@ -1184,7 +1184,7 @@ static struct known *known;
 static int known_count;
 static PyObject *break_names, *ask_lines, *line_hit;
 static eval_function old_eval;  /* what evaluates frames without us; set while the hook is in place */
-static int frame_argument = -1, code_word = -1;
+static int frame_argument = -1, code_word = -1, tracing_place = -1;
 static unsigned char hot_lines[8192];   /* a bit for each number of a line with a breakpoint, modulo 65,536 */
 
 static void free_lines(struct line *lines) {
@@ -1230,12 +1230,29 @@ static int is_candidate(PyObject *code, const char *attribute) {
     return found;
 }
 
+/* What runs between the two has no events: neither a tool of the program nor a stepping user sees it. */
+static void be_quiet(PyThreadState *thread) {
+    if (py.PyThreadState_EnterTracing)
+        py.PyThreadState_EnterTracing(thread);
+    else
+        ((int *)thread)[tracing_place]++;
+}
+
+static void end_quiet(PyThreadState *thread) {
+    if (py.PyThreadState_LeaveTracing)
+        py.PyThreadState_LeaveTracing(thread);
+    else
+        ((int *)thread)[tracing_place]--;
+}
+
 /* The answer of ask_lines(code), [(line, what)], as an array; a signal handler's exception is raised a little later. */
 static struct line *ask_for_lines(PyObject *code) {
     PyObject *ask = ask_lines;
     struct line *lines = NULL;
     py.Py_IncRef(ask);
+    be_quiet(py.PyThreadState_Get());
     PyObject *answer = py._PyObject_CallFunction_SizeT(ask, "O", code);
+    end_quiet(py.PyThreadState_Get());
     py.Py_DecRef(ask);
     ssize_t count = answer ? py.PyList_Size(answer) : 0;
     if (count > 0 && (lines = calloc(count + 1, sizeof *lines)))
@@ -1461,8 +1478,8 @@ static PyObject *evaluate_deep_frame(void *first, void *second, void *third) {
 static PyObject *evaluate_frame(void *first, void *second, void *third) {
     eval_function eval = old_eval;
     PyThreadState *thread = frame_argument ? first : py.PyThreadState_Get();
-    if (!line_hit || !session_open || is_own_thread())
-        return eval(first, second, third);
+    if (!line_hit || !session_open || ((int *)thread)[tracing_place] > 0 || is_own_thread())
+        return eval(first, second, third);      /* also what a trace function calls: it has no events */
     if (is_stack_low())
         return evaluate_deep_frame(first, second, third);
     int on = ((Py_tracefunc *)thread)[traceobj_offset() - 2] == trace_event;
@@ -1485,6 +1502,17 @@ static PyObject *evaluate_frame(void *first, void *second, void *third) {
 
 /* Finds out which argument is the frame (3.8 passes no thread state), and which of its words the code. */
 static PyObject *probe_code;
+static int before_tracing[26];
+
+/* Where a thread state counts the trace functions that it is in: one more now than before. */
+static int probe_tracing(PyObject *object, PyObject *frame, int what, PyObject *argument) {
+    const int *words = (int *)py.PyThreadState_Get();
+    (void)object, (void)frame, (void)what, (void)argument;
+    for (int i = 6, found = 0; i < 26; i++)
+        if (before_tracing[i] >= 0 && before_tracing[i] < 2 && words[i] == before_tracing[i] + 1)
+            tracing_place = found++ ? -1 : i;
+    return 0;
+}
 
 static PyObject *probe_frame(void *first, void *second, void *third) {
     frame_argument = first == (void *)py.PyThreadState_Get();
@@ -1505,13 +1533,23 @@ static int install_hook(void) {
     probe_code = names ? py.Py_CompileString("0", "pyinjectcode", FILE_INPUT) : NULL;
     if (probe_code) {
         set_eval(probe_frame);
+        memcpy(before_tracing, py.PyThreadState_Get(), sizeof before_tracing);
+        if (py.PyThreadState_EnterTracing) {
+            py.PyThreadState_EnterTracing(py.PyThreadState_Get());
+            probe_tracing(NULL, NULL, 0, NULL);
+            py.PyThreadState_LeaveTracing(py.PyThreadState_Get());
+        } else {
+            py.PyEval_SetTrace(probe_tracing, NULL);
+        }
         PyObject *result = py.PyEval_EvalCode(probe_code, names, names);
+        if (!py.PyThreadState_EnterTracing)
+            py.PyEval_SetTrace(NULL, NULL);
         py.Py_DecRef(result);
         py.Py_DecRef(probe_code);
     }
     py.PyErr_Clear();
     py.Py_DecRef(names);
-    if (code_word < 0) {
+    if (code_word < 0 || tracing_place < 0) {
         set_eval(old_eval);
         old_eval = NULL;
         return -1;

@@ -71,16 +71,17 @@ class Tracee:
         self.request = None
         self.going = False
         self.kept = None                # an exception for the program
-        self.what = None                # why it has stopped by itself: "hit breakpoint 1"
+        self.what = self.still = None   # why it has stopped by itself: "hit breakpoint 1"; if that still holds
         self.seen = False               # the prompt was there since it has parked
 
     def __str__(self):
         return 'thread %d "%s"' % (self.number, self.name) if self.name else "thread %d" % self.number
 
-    def park(self, begin, what=None):
+    def park(self, begin, what=None, still=None):
         """In the thread: stand still and serve requests until the session lets it go. `what` is for a stop that
-        the session has not asked for: it waits for its turn, and begin() tells if the thread goes on."""
-        self.what, self.seen = what, False
+        the session has not asked for: it waits for its turn, if still() is true by then, and begin() tells if
+        the thread goes on."""
+        self.what, self.still, self.seen = what, still, False
         self.going, self.parked = False, True
         self.session.post((self, begin))
         while self.parked:
@@ -316,15 +317,13 @@ def define_pdb():
             return self.stopframe is self.botframe and self.stoplineno == -1
 
         def break_here(self, frame):
-            """For the thread that steps; the others have Breaks.hit()."""
+            """For the thread that steps; the others have Breaks.hit(). It stops as they do, and not as bdb would."""
             breaks = self.session.breaks
             points = breaks and breaks.lines_in(frame.f_code).get(frame.f_lineno)
             found = points and breaks.find(frame, points)
-            if not found:
-                return False
-            self.currentbp = found.number
-            breaks.drop(found)
-            return True
+            if found:
+                breaks.stop_at(frame, found)
+            return False
 
         def break_anywhere(self, frame):
             return bool(self.session.breaks and self.session.breaks.lines_in(frame.f_code))
@@ -355,6 +354,11 @@ def define_pdb():
             return "%s: %s" % (getattr(kind, "__name__", kind), text) if text else str(getattr(kind, "__name__", kind))
 
         # -- the prompt
+
+        def get_stack(self, frame, traceback):
+            # Without a bottom frame bdb would go to the innermost frame of the traceback, which has ended.
+            stack, index = pdb.Pdb.get_stack(self, frame, traceback)
+            return stack, next((at for at in range(len(stack) - 1, -1, -1) if stack[at][0] is frame), index)
 
         def begin(self, frame, traceback):
             """Go to a frame that has stopped or hangs: rc lines, commands of the breakpoint, where we are."""
@@ -956,10 +960,19 @@ class Session:
 
     def take_waiting(self, tracee=None):
         """The next stop that waits, of that thread if one is given; else None."""
-        for at, event in enumerate(self.waiting):
-            if event[0].parked and (tracee is None or event[0] is tracee):
-                return self.waiting.pop(at)
+        for event in list(self.waiting):
+            if tracee is None or event[0] is tracee:
+                self.waiting.remove(event)
+                if event[0].parked and not (tracee is None and self.let_go(event[0])):
+                    return event
         return None
+
+    def let_go(self, tracee):
+        """A thread that waits at a breakpoint that is gone, or disabled: runs on; false if that is not so."""
+        if not tracee.what or tracee.still is None or tracee.still():
+            return False
+        tracee.go()
+        return True
 
     def collect(self):
         """What has stopped since: goes to the prompt, or waits. True if the thread under the prompt goes on."""
@@ -1139,9 +1152,10 @@ class Session:
                 elif not told and steps and now - since > STILL_S:
                     told = self.tell_still(tracee)
             elif isinstance(event[0], Tracee):
-                if not (steps and event[0].what and event[0] is not tracee):
+                if steps and event[0].what and event[0] is not tracee:
+                    self.announce(event)
+                elif not self.let_go(event[0]):
                     return self.enter_stop(event)
-                self.announce(event)
             elif event[0] == hands.COMPLETE:
                 self.send_text(hands.MATCHES, "")
             elif event[0] == hands.EOF:

@@ -677,7 +677,7 @@ class MonitorTracer:
         events = monitoring.events
         self.entries = events.PY_START | events.PY_RESUME
         self.everywhere = self.entries | events.PY_THROW | events.PY_UNWIND | events.RAISE
-        self.locally = events.LINE | events.JUMP | events.PY_RETURN | events.PY_YIELD
+        self.locally = events.LINE | events.JUMP | events.PY_RETURN | events.PY_YIELD | events.STOP_ITERATION
         self.at_lines = events.LINE | events.JUMP
         self.tool = None
         self.ident = 0          # the thread that steps
@@ -691,7 +691,7 @@ class MonitorTracer:
             events.PY_START: self.call, events.PY_RESUME: self.call, events.PY_THROW: self.call,
             events.LINE: self.line, events.JUMP: self.jump,
             events.PY_RETURN: self.leave, events.PY_YIELD: self.leave, events.PY_UNWIND: self.unwind,
-            events.RAISE: self.exception,
+            events.RAISE: self.exception, events.STOP_ITERATION: self.exception,
         }
         self.break_callbacks = {
             events.PY_START: self.enter, events.PY_RESUME: self.enter,
