@@ -20,7 +20,7 @@ CLIENT  = $(wildcard client/*.c client/*.h) wire.h Makefile
 LIBRARY = pyinjectcode.c wire.h Makefile
 
 PROGRAMS = build/pydblook build/pydbload build/pydbclient build/pyinjectcode.so
-PAYLOAD  = pyinjectcode.py pythreadhacks.py pybreaks.py pydbattach.gdb
+PAYLOAD  = pyinjectcode.py pythreadhacks.py pybreaks.py pycatch.py pydbattach.gdb
 C_FILES  = $(wildcard *.c look/*.c load/*.c client/*.c tests/*.c tests/*/*.c)
 SH_FILES = $(wildcard *.sh tests/*.sh demo/*.sh bench/*.sh) .ci/run
 PY_FILES = $(wildcard *.py tests demo bench)

@@ -54,6 +54,8 @@ class Point:
             self.condition = compile(bp.cond, "<condition>", "eval", 0, True) if bp.cond else None
         except SyntaxError:
             self.condition = compile("True", "<condition>", "eval", 0, True)    # pdb stops there, too
+        text = bp.__dict__.get("log")
+        self.log = compile(text, "<logpoint>", "eval", 0, True) if text else None
 
 
 def function_of(value):
@@ -103,9 +105,19 @@ def describe_breakpoint(bp):
     text = bp.plain_format()
     if bp.__dict__.get("pending"):
         text = text.replace(bp.file + ":0", bp.file + " (pending)")
+    if bp.__dict__.get("special"):
+        text = text.replace("at %s:0" % bp.file, bp.text).replace("breakpoint", bp.special + "point")
+    if bp.__dict__.get("log"):
+        text += "\n\tlog %s" % bp.log
     if bp.__dict__.get("tracee"):
         text += "\n\tstop only in %s" % bp.tracee
     return text
+
+
+def name_breakpoint(bp):
+    """Breakpoint.__str__(), likewise."""
+    special = bp.__dict__.get("special")
+    return "%spoint %d at %s" % (special, bp.number, bp.text) if special else bp.plain_str()
 
 
 class Breaks:
@@ -116,11 +128,13 @@ class Breaks:
         breakpoint.ignore, breakpoint.hits = Countdown("ignore"), Countup("hits")
         if not hasattr(breakpoint, "plain_format"):
             breakpoint.plain_format, breakpoint.bpformat = breakpoint.bpformat, describe_breakpoint
+            breakpoint.plain_str, breakpoint.__str__ = breakpoint.__str__, name_breakpoint
         self.table = {}         # canonical file name -> {line: [Breakpoint]}, of those that are enabled
         self.names = {}         # file name as code objects have it -> canonical
         self.base_names = []    # of the files in the table
         self.pending = []       # breakpoints in modules that are not imported yet
         self.active = []        # what the table was made from
+        self.catches = None     # the Catches of pycatch, once they were needed
 
     # -- what the tracer asks
 
@@ -129,14 +143,20 @@ class Breaks:
         if self.pending and code.co_name == "<module>":
             self.meet_module(code)
         lines = self.table.get(self.canonical(code.co_filename))
+        if self.catches and self.catches.wants_every_line(code):
+            starts = set(pythreadhacks.line_starts(code))
+            return {line: self.points_at(code, lines or {}, line) + [self.catches] for line in starts}
         if not lines:
             return {}
         found = {}
         for line in lines.keys() & set(pythreadhacks.line_starts(code)):
-            points = [point for point in lines[line] if point.name in (None, code.co_name)]
+            points = self.points_at(code, lines, line)
             if points:
                 found[line] = points
         return found
+
+    def points_at(self, code, lines, line):
+        return [point for point in lines.get(line, ()) if point.name in (None, code.co_name)]
 
     def canonical(self, name):
         """The name under which a file's breakpoints are listed; kept, as the directory may change."""
@@ -154,21 +174,27 @@ class Breaks:
         try:
             found = self.find(frame, points)
             if found is None:
-                return None
-            tracee = self.stop_at(frame, found)
-            if tracee is None:
-                return None
-            kept, tracee.kept = tracee.kept, None
-            return kept
+                return self.catches.meet(frame) if points[-1] is self.catches else None
+            return self.answer(self.stop_at(frame, found))
         except BaseException as error:
             if pyinjectcode.is_our_error(error):
                 return None
             return pyinjectcode.strip_traceback(error)
 
+    def answer(self, tracee):
+        """What a thread that has stood answers with: an exception that a signal handler has raised meanwhile, or None."""
+        if tracee is None:
+            return None
+        kept, tracee.kept = tracee.kept, None
+        return kept
+
+    def is_set(self, bp):
+        return bp.enabled and self.breakpoint.bpbynumber[bp.number] is bp
+
     def stop_at(self, frame, bp):
         """In a thread: it stands at a breakpoint until the session lets it go."""
         return self.stop(lambda: self.begin(frame, bp), "hit breakpoint %d" % bp.number,
-                         lambda: bp.enabled and self.breakpoint.bpbynumber[bp.number] is bp)
+                         lambda: self.is_set(bp))
 
     def stop(self, begin, what, still=None):
         """The same for any reason, see Tracee.park(). Answers with the Tracee, None if it cannot stop; who has
@@ -185,6 +211,8 @@ class Breaks:
     def find(self, frame, points):
         """The breakpoint at which a thread stops there, or None; counts."""
         for point in points:
+            if point is self.catches:
+                continue
             if point.ident and (point.ident != hands.ident() or point.tracee.native != hands.native_id(point.ident)):
                 continue
             point.count()
@@ -195,6 +223,9 @@ class Breaks:
                 continue
             if bp.temporary and bp.__dict__.setdefault("taken", frame) is not frame:
                 continue        # another thread was first
+            if point.log is not None:
+                self.catches.log(point, frame)
+                continue
             return bp
         return None
 
@@ -207,19 +238,19 @@ class Breaks:
 
     # -- at the prompt
 
-    def begin(self, frame, bp):
+    def begin(self, frame, bp, traceback=None):
         """The prompt has come to a thread that stands at a breakpoint: true if its commands let it go on."""
         pdb = self.session.pdb
         self.drop(bp)
         commands = pdb.commands.get(bp.number)
         if not commands:
-            return pdb.begin(frame, None)
+            return pdb.begin(frame, traceback)
         if hasattr(pdb, "_pdbcmd_restore_lastcmd"):
             pdb.cmdqueue += commands + ["_pdbcmd_restore_lastcmd %s" % pdb.lastcmd]
-            stop = pdb.begin(frame, None)
+            stop = pdb.begin(frame, traceback)
             del pdb.cmdqueue[:]
             return stop
-        pdb.setup(frame, None)
+        pdb.setup(frame, traceback)
         last, stop = pdb.lastcmd, None
         for line in list(commands):
             stop = pdb.onecmd(line) or stop
@@ -236,8 +267,10 @@ class Breaks:
     def sync(self):
         """Tells the tracer what has changed since last time."""
         self.retry_pending()
-        active = [(bp, bp.cond, self.line_of(bp)) for bp in self.breakpoint.bpbynumber if bp is not None and bp.enabled]
-        if active == self.active:
+        everywhere = self.catches is not None and self.catches.sync()
+        active = [(bp, bp.cond, self.line_of(bp)) for bp in self.breakpoint.bpbynumber
+                  if bp is not None and bp.enabled and not bp.__dict__.get("special")]
+        if active == self.active and not everywhere:
             return
         table, pending = {}, []
         for bp, condition, line in active:
@@ -247,6 +280,8 @@ class Breaks:
                 table.setdefault(bp.file, {}).setdefault(line, []).append(Point(bp))
         self.active, self.table, self.pending = active, table, pending
         self.base_names = [file.rpartition("/")[2] for file in table] + (["<module>"] if pending else [])
+        if self.catches and (self.catches.watching or self.catches.standing):
+            self.base_names.append("*")
         try:
             self.session.tracer.set_breaks(self.base_names or None, self.lines_in, self.hit)
         except pythreadhacks.NoDebugger as error:

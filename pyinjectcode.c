@@ -783,7 +783,7 @@ static int is_own_error(PyObject *type, PyObject *traceback) {
     code = frame ? py.PyObject_GetAttrString(frame, "f_code") : NULL;
     name = code ? py.PyObject_GetAttrString(code, "co_filename") : NULL;
     const char *text = name ? py.PyUnicode_AsUTF8(name) : NULL;
-    int own = text && (!strcmp(text, "pyinjectcode") || !strcmp(text, "pythreadhacks") || !strcmp(text, "pybreaks"));
+    int own = text && (!strcmp(text, "pyinjectcode") || !strcmp(text, "pythreadhacks") || !strcmp(text, "pybreaks") || !strcmp(text, "pycatch"));
     for (PyObject **object = (PyObject *[]){at, frame, code, name, NULL}; *object; object++)
         py.Py_DecRef(*object);
     py.PyErr_Clear();
@@ -1183,6 +1183,8 @@ struct known {
 static struct known *known;
 static int known_count;
 static PyObject *break_names, *ask_lines, *line_hit;
+static PyObject *raise_hit;     /* told of exceptions in all frames: then all code has events */
+static int raise_leaves;        /* and of returns */
 static eval_function old_eval;  /* what evaluates frames without us; set while the hook is in place */
 static int frame_argument = -1, code_word = -1, tracing_place = -1;
 static unsigned char hot_lines[8192];   /* a bit for each number of a line with a breakpoint, modulo 65,536 */
@@ -1223,7 +1225,7 @@ static int is_candidate(PyObject *code, const char *attribute) {
     int found = 0;
     for (ssize_t i = 0; text && break_names && !found && i < py.PyList_Size(break_names); i++) {
         const char *one = py.PyUnicode_AsUTF8(py.PyList_GetItem(break_names, i));
-        found = one && !strcmp(one, slash ? slash + 1 : text);
+        found = one && (!strcmp(one, slash ? slash + 1 : text) || !strcmp(one, "*"));
     }
     py.PyErr_Clear();
     py.Py_DecRef(name);
@@ -1314,14 +1316,18 @@ static const struct line *find_lines(PyObject *code) {
 /* The lines with breakpoints of a code object, NULL for nearly all code. A frame may be evaluated with an
  * exception pending (generator.throw()). */
 static const struct line *lines_of(PyObject *code) {
+    static const struct line none[1];           /* catchpoints: events, and no lines */
+    const struct line *lines;
     struct known *at = find_known(code);
-    if (at && at->code && (!at->asking || at->asking == pthread_self()))
-        return at->lines;
-    PyObject *type, *value, *traceback;
-    py.PyErr_Fetch(&type, &value, &traceback);
-    const struct line *lines = find_lines(code);
-    py.PyErr_Restore(type, value, traceback);
-    return lines;
+    if (at && at->code && (!at->asking || at->asking == pthread_self())) {
+        lines = at->lines;
+    } else {
+        PyObject *type, *value, *traceback;
+        py.PyErr_Fetch(&type, &value, &traceback);
+        lines = find_lines(code);
+        py.PyErr_Restore(type, value, traceback);
+    }
+    return lines || !raise_hit ? lines : none;
 }
 
 static PyObject *code_of(PyObject *frame) {
@@ -1398,6 +1404,21 @@ static int check_line(PyObject *frame) {
             return result;
         }
     return 0;
+}
+
+/* An exception (1), a return (3), a return by an exception (4). */
+static int check_exception(PyObject *frame, int what, PyObject *argument) {
+    PyObject *type, *value, *traceback, *hit = raise_hit;
+    if (what == 3 && argument && !raise_leaves)
+        return 0;
+    py.PyErr_Fetch(&type, &value, &traceback);
+    py.Py_IncRef(hit);
+    int result = take_answer(py._PyObject_CallFunction_SizeT(hit, "OiO", frame, what == 3 && !argument ? 4 : what,
+                                                             argument ? argument : py.None));
+    py.Py_DecRef(hit);
+    if (!result)
+        py.PyErr_Restore(type, value, traceback);
+    return result;
 }
 
 /* Events of a thread on or off, unless it steps: then it has them all. */
@@ -1568,7 +1589,7 @@ static void remove_hook(void) {
 
 static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *argument) {
     (void)object;
-    if (!others && session_open && (what != 2 || !may_hit(frame)))
+    if (!others && session_open && (what != 2 || !may_hit(frame)) && !(raise_hit && (what == 1 || what == 3)))
         return 0;
     int saved = errno, result = 0;
     struct traced *traced = *find_traced(pthread_self());
@@ -1585,7 +1606,10 @@ static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *ar
         return result;
     }
     if (!result && !traced->handler) {
-        result = what == 2 && may_hit(frame) ? check_line(frame) : 0;
+        if (raise_hit && (what == 1 || what == 3))
+            result = check_exception(frame, what, argument);
+        else
+            result = what == 2 && may_hit(frame) ? check_line(frame) : 0;
         if (what == 3 && traced->adopted)
             end_adoption(frame);
     } else if (!result && what <= 3) {
@@ -1657,6 +1681,20 @@ HAND(hand_breaks) {
         forget_all_traced();
     }
     return py.PyBool_FromLong(1);
+}
+
+/* raised(function or None, leaves): function(frame, what, argument) is called for the exceptions in all frames, and
+ * for returns if leaves; breaks() is to be called next. */
+HAND(hand_raised) {
+    PyObject *function, *old = raise_hit;
+    int leaves;
+    PARSE("Oi", &function, &leaves);
+    py.Py_IncRef(function);
+    raise_hit = function == py.None ? NULL : function;
+    raise_leaves = leaves;
+    if (old)
+        py.Py_DecRef(old);
+    return none();
 }
 
 /* adopt(ident): the breakpoints have changed: events in the frames that a thread has on its stack, if one
@@ -1808,14 +1846,14 @@ static struct PyMethodDef hands[] = {
     METHOD(send), METHOD(next_frame), METHOD(poke), METHOD(news), METHOD(wait), METHOD(wake),
     METHOD(is_open), METHOD(ident), METHOD(monotonic), METHOD(interrupt), METHOD(finish), METHOD(native_id),
     METHOD(cpu_time), METHOD(our_threads), METHOD(idents), METHOD(has_subinterpreters), METHOD(frame),
-    METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe), METHOD(trace), METHOD(breaks), METHOD(adopt), METHOD(renew), METHOD(load), METHOD(namespace), METHOD(spawn),
+    METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe), METHOD(trace), METHOD(breaks), METHOD(adopt), METHOD(renew), METHOD(raised), METHOD(load), METHOD(namespace), METHOD(spawn),
 };
 
 /* The kinds of frames, by the names of wire.h, so that the payload does not repeat them. */
 static const struct { const char *name; int kind; } kinds[] = {
 #define KIND(name) {#name, WIRE_##name}
     KIND(LINE), KIND(EOF), KIND(INTERRUPT), KIND(DETACH), KIND(COMPLETE), KIND(SIZE),
-    KIND(OUTPUT), KIND(CODE), KIND(NOTICE), KIND(ERROR), KIND(READ), KIND(MATCHES), KIND(STATE), KIND(DUMP),
+    KIND(OUTPUT), KIND(CODE), KIND(NOTICE), KIND(ERROR), KIND(READ), KIND(MATCHES), KIND(STATE), KIND(DUMP), KIND(SAVE),
 };
 
 /* ---- the payload ---- */

@@ -28,7 +28,7 @@ CHUNK = 1 << 16                 # bytes of output in one frame
 # Commands that need no frame: all that is left when the thread under the prompt has ended.
 FRAMELESS = {
     "threads", "thread", "help", "h", "quit", "q", "exit", "detach", "EOF", "run", "restart", "alias", "unalias",
-    "clear", "cl", "enable", "disable", "ignore", "commands",
+    "clear", "cl", "enable", "disable", "ignore", "commands", "breaks", "stopall", "goall",
 }
 NO_THREAD = "no thread is chosen, or it has no Python frame; see `threads`"
 STAND_ALONE = "thread %d is blocked; this needs a thread that has stopped (step waits for it)"
@@ -77,13 +77,16 @@ class Tracee:
     def __str__(self):
         return 'thread %d "%s"' % (self.number, self.name) if self.name else "thread %d" % self.number
 
-    def park(self, begin, what=None, still=None):
+    def park(self, begin, what=None, still=None, quietly=False):
         """In the thread: stand still and serve requests until the session lets it go. `what` is for a stop that
         the session has not asked for: it waits for its turn, if still() is true by then, and begin() tells if
         the thread goes on."""
-        self.what, self.still, self.seen = what, still, False
+        self.what, self.still, self.seen = what, still, quietly
         self.going, self.parked = False, True
-        self.session.post((self, begin))
+        if quietly:                     # stopall: no stop to be shown
+            hands.wake(0)
+        else:
+            self.session.post((self, begin))
         while self.parked:
             try:
                 self.serve()
@@ -323,6 +326,8 @@ def define_pdb():
             found = points and breaks.find(frame, points)
             if found:
                 breaks.stop_at(frame, found)
+            if self.met is not None:
+                breaks.catches.stop_at_watch(frame)
             return False
 
         def break_anywhere(self, frame):
@@ -374,6 +379,8 @@ def define_pdb():
         def run_line(self, line):
             """One line of the user; true if the thread shall go on."""
             frame, values = self.curframe, None
+            if "\0" in line:            # the client has added something: no ";;" is looked for in that
+                return self.onecmd(line)
             if frame is None and not self.commands_defining and line.strip() and self.parseline(line)[0] not in FRAMELESS:
                 return self.error(NO_THREAD)
             before = pythreadhacks.snapshot_locals(frame) if frame is not None and not self.commands_defining else None
@@ -523,6 +530,68 @@ def define_pdb():
             if not set(words) <= {"locals", "native"}:
                 return self.error("dump takes: locals, native")
             self.session.send_text(hands.DUMP, " ".join(words) or " ")
+
+        def do_catch(self, arg):
+            """catch EXCEPTION [uncaught|raised]
+
+            Stop where such an exception is raised in any thread, or (uncaught) leaves one. It is a
+            breakpoint with a number: condition, ignore, commands, disable and clear work on it.
+            """
+            self.session.need_catches().catch(arg)
+
+        def do_watch(self, arg):
+            """watch EXPRESSION
+
+            Stop when the value of an expression changes. It is looked at before each line: of the current
+            call alone if it is one of its variables, else of all threads, which run slower meanwhile.
+            The thread that is named is the one that comes to a line next after the change.
+            """
+            if self.curframe is None:
+                return self.error(NO_THREAD)
+            self.session.need_catches().watch(arg)
+
+        def do_logpoint(self, arg):
+            """logpoint FILE:LINE EXPRESSION
+
+            Print time, thread and the value of an expression whenever a thread comes to that line.
+            """
+            self.session.need_catches().logpoint(arg)
+
+        def do_stopall(self, arg):
+            """stopall
+
+            Let all threads stand at their next line, until `goall` or `continue`.
+            """
+            self.session.need_catches().stopall()
+
+        def do_goall(self, arg):
+            """goall
+
+            Let all threads go that stand, but the one under the prompt.
+            """
+            count = self.session.need_catches().goall()
+            self.message("%d thread%s" % (count, " goes on" if count == 1 else "s go on"))
+
+        def do_breaks(self, arg):
+            """breaks [save FILE | load FILE]
+
+            List the breakpoints; write them to a file of yours; set those of a file.
+            """
+            word, _, file = arg.partition(" ")
+            file, added, text = file.partition("\0")
+            if not word:
+                return self.do_break("")
+            if word not in ("save", "load") or not file.strip():
+                return self.error("breaks [save FILE | load FILE]")
+            if not added:
+                return self.error("breaks %s works where it is typed, not in ~/.pdbrc or an alias" % word)
+            catches = self.session.need_catches()
+            if word == "save":
+                count, text = catches.save()
+                self.session.send_text(hands.SAVE, "%d breakpoint%s\0%s" % (count, "" if count == 1 else "s", text))
+            elif text != "\0":          # the client could read it
+                count = catches.load(text)
+                self.message("%d breakpoint%s set" % (count, " is" if count == 1 else "s are"))
 
         def do_debug(self, arg):
             """debug statement
@@ -889,7 +958,7 @@ class Session:
     def frame_of(self, tracee):
         """The topmost frame of the program in a thread: that of a parked one is below our own."""
         frame = pythreadhacks.current_frame(tracee.ident)
-        own = (__file_name__, pythreadhacks.__file_name__, "pybreaks") if tracee.parked or tracee.busy else ()
+        own = OWN_NAMES if tracee.parked or tracee.busy else ()
         if own:
             last, at = None, frame
             while at is not None:
@@ -949,6 +1018,14 @@ class Session:
         if self.breaks is None:
             hands.load("pybreaks")
             self.breaks = hands.namespace("pybreaks").Breaks(self, PDB_CLASS[0].bdb.Breakpoint)
+
+    def need_catches(self):
+        """The same for the Catches; answers with them."""
+        self.need_breaks()
+        if self.breaks.catches is None:
+            hands.load("pycatch")
+            hands.namespace("pycatch").Catches(self, self.breaks)
+        return self.breaks.catches
 
     def announce(self, event):
         """A stop that nobody has asked for, while the prompt is open or another thread steps."""
@@ -1128,6 +1205,8 @@ class Session:
         pdb.forget()
         pdb.returning = None
         steps = not pdb.runs_to_break()
+        if not steps and self.breaks is not None and self.breaks.catches is not None and self.breaks.catches.standing:
+            self.breaks.catches.goall()
         if not steps:
             self.disarm(tracee)
         elif not self.arm(tracee):
@@ -1236,6 +1315,8 @@ class Session:
         try:
             go_on = self.execute(lambda: self.pdb.run_line(line))
             if self.breaks is not None:
+                if self.breaks.catches is not None:
+                    self.breaks.catches.retire()
                 self.breaks.sync()
             return go_on
         except Abandoned:
@@ -1337,7 +1418,7 @@ def strip_traceback(error):
 
 def is_our_code(code):
     """The payload, or the private debugger modules."""
-    return code.co_filename in (__file_name__, pythreadhacks.__file_name__, "pybreaks") or code.co_filename in OUR_FILES
+    return code.co_filename in OWN_NAMES or code.co_filename in OUR_FILES
 
 
 def is_our_error(error):
@@ -1360,6 +1441,7 @@ def trace_of(error):
     return " (%s)" % ", ".join(lines[-4:])
 
 
+OWN_NAMES = ("pyinjectcode", "pythreadhacks", "pybreaks", "pycatch")
 CURRENT = [None]                # the Session, while there is one
 PDB_CLASS = [None, None]        # the private pdb module and our class, kept for later sessions
 __file_name__ = "pyinjectcode"

@@ -623,7 +623,15 @@ def shorten(text):
 # tracer.set_breaks(names, breaks, hit): hit(frame, breaks(code)[line]) is called in any thread, existing or
 # new, where the dict breaks(code) has the line, unless the thread is armed; names: the base names of the
 # files. Code without such lines runs at full speed. NoDebugger if it cannot be done. With None: no more.
+# tracer.set_raised(caught, leaves): caught(frame, error, traceback, leaves) is called in any thread for each
+# frame that an exception passes, and, if leaves, where it leaves the thread. With None: no more.
 # tracer.close(): all is as it was.
+
+def is_bottom(frame):
+    """An exception that leaves this frame leaves the thread: threading only reports it."""
+    back = frame.f_back
+    return back is None or (back.f_code.co_name == "_bootstrap_inner" and back.f_code.co_filename.endswith("threading.py"))
+
 
 class TraceTracer:
     """3.8 - 3.11: our trace function in C, over the program's own: set from outside on the thread that
@@ -634,10 +642,21 @@ class TraceTracer:
     def __init__(self):
         self.armed = set()
         self.breaking = False
+        self.breaks = self.hit = self.names = None
+        self.caught = None
+        self.leaving = {}       # ident -> (frame, error, traceback) that may leave the thread
 
     def arm(self, ident, handler):
         events = self.EVENTS
-        if not hands.trace(ident, lambda frame, what, arg: handler(frame, events[what], arg)):
+
+        def deliver(frame, what, arg):
+            if what in (1, 3) and self.caught is not None:
+                answer = self.passes(frame, 4 if what == 3 and arg is None else what, arg)
+                if answer is not None or ident not in self.armed:
+                    return answer
+            return handler(frame, events[what], arg)
+
+        if not hands.trace(ident, deliver):
             return False
         self.armed.add(ident)
         return True
@@ -649,15 +668,37 @@ class TraceTracer:
             hands.adopt(ident)
 
     def set_breaks(self, names, breaks=None, hit=None):
-        if not self.breaking and names is None:
+        self.names, self.breaks, self.hit = names, breaks, hit
+        if not self.breaking and names is None and self.caught is None:
             return
-        if not hands.breaks(names, names and (lambda code: list(breaks(code).items())), hit):
+        if names is None and self.caught is not None:
+            names, breaks, hit = [], lambda code: {}, lambda frame, points: None
+        if not hands.breaks(names, None if names is None else (lambda code: list(breaks(code).items())), hit):
             raise NoDebugger("this Python has no place for breakpoints in all threads")
         self.breaking = names is not None
         for ident in hands.idents():
             hands.adopt(ident)
 
+    def set_raised(self, caught, leaves=False):
+        if caught is None and self.caught is None:
+            return
+        self.caught, self.leaving = caught, {}
+        hands.raised(self.passes if caught else None, leaves)
+        self.set_breaks(self.names, self.breaks, self.hit)
+
+    def passes(self, frame, what, arg):
+        """An exception (1) in a frame, the return of a frame (3), also by an exception (4)."""
+        if what == 1:
+            if is_bottom(frame):
+                self.leaving[hands.ident()] = frame, arg[1], arg[2]
+            return self.caught(frame, arg[1], arg[2], False)
+        last = self.leaving.pop(hands.ident(), None) if is_bottom(frame) else None
+        if what == 4 and last and last[0] is frame and self.caught is not None:
+            return self.caught(frame, last[1], last[2], True)
+        return None
+
     def close(self):
+        self.set_raised(None)
         self.set_breaks(None)
         for ident in list(self.armed):
             self.disarm(ident)
@@ -683,6 +724,7 @@ class MonitorTracer:
         self.ident = 0          # the thread that steps
         self.handler = None
         self.breaks = self.hit = None
+        self.caught = None
         self.codes = {}         # id -> code with local events for the thread that steps: equal codes of two files differ
         self.lines = {}         # id -> breaks(code), of code that has some
         self.broken = {}        # id -> that code
@@ -697,6 +739,7 @@ class MonitorTracer:
             events.PY_START: self.enter, events.PY_RESUME: self.enter,
             events.LINE: self.line_with_break, events.JUMP: self.jump_with_break,
         }
+        self.catch_callbacks = {events.RAISE: self.raised, events.PY_UNWIND: self.unwound}
 
     def open(self):
         """Takes a tool id that nobody uses, or one that a session before the fork has left to us."""
@@ -741,12 +784,17 @@ class MonitorTracer:
     def connect(self):
         """Registers what is called for events, and asks for the global ones."""
         breaking, none, number = self.breaks is not None, {}, hands.renew()
+        others = dict(self.break_callbacks if breaking else none)
+        others.update(self.catch_callbacks if self.caught else none)
         for event in self.step_callbacks:
             step = (self.step_callbacks if self.ident else none).get(event)
-            other = (self.break_callbacks if breaking else none).get(event)
+            other = others.get(event)
             gate = hands.gate(self.ident, step, other, self.monitoring.DISABLE, number) if step or other else None
             self.monitoring.register_callback(self.tool, event, gate)
-        self.monitoring.set_events(self.tool, self.everywhere if self.ident else self.entries if breaking else 0)
+        events = self.everywhere if self.ident else self.entries if breaking else 0
+        for event in self.catch_callbacks if self.caught else ():
+            events |= event
+        self.monitoring.set_events(self.tool, events)
 
     def watch(self, code):
         """All events of one code object, for the thread that steps."""
@@ -773,6 +821,14 @@ class MonitorTracer:
                 self.consider(frame.f_code)
                 frame = frame.f_back
 
+    def set_raised(self, caught, leaves=False):
+        if caught is None and self.caught is None:
+            return
+        if self.tool is None:
+            self.open()
+        self.caught = caught
+        self.connect()
+
     def consider(self, code):
         """Line events for a code object that has breakpoints; true if it has."""
         key, lines = id(code), self.breaks and self.breaks(code)
@@ -788,6 +844,7 @@ class MonitorTracer:
     def close(self):
         if self.tool is None:
             return
+        self.set_raised(None)
         self.set_breaks(None)
         self.disarm(None)
         tool, self.tool = self.tool, None
@@ -817,9 +874,15 @@ class MonitorTracer:
         return self.handler(sys._getframe(1), "return", value)
 
     def unwind(self, code, offset, error):
+        answer = self.unwound(code, offset, error, 2)
+        if answer is not None or not self.ident:
+            return answer
         return self.handler(sys._getframe(1), "return", None)
 
     def exception(self, code, offset, error):
+        answer = self.raised(code, offset, error, 2)
+        if answer is not None or not self.ident:
+            return answer           # it has stopped, and the step is over
         return self.handler(sys._getframe(1), "exception", (type(error), error, error.__traceback__))
 
     # The same for breakpoints, in any thread that does not step.
@@ -848,6 +911,16 @@ class MonitorTracer:
         if target >= origin or not lines or line not in lines or line != line_of(code, target):
             return self.monitoring.DISABLE
         return self.hit(sys._getframe(1), lines[line])
+
+    # The same for exceptions, in any thread.
+
+    def raised(self, code, offset, error, depth=1):
+        if self.caught is not None:
+            return self.caught(sys._getframe(depth), error, error.__traceback__, False)
+
+    def unwound(self, code, offset, error, depth=1):
+        if self.caught is not None and is_bottom(sys._getframe(depth)):
+            return self.caught(sys._getframe(depth), error, error.__traceback__, True)
 
 
 def line_of(code, offset):

@@ -46,6 +46,7 @@ enum {
     WIRE_MATCHES = 'C',    /* completions of the word at [begin,end), separated by newlines; may be empty */
     WIRE_STATE = 'T',      /* what the chosen thread does from now on: "stopped N", "blocked N" or "running N", or "none"; N its number */
     WIRE_DUMP = 'K',       /* show all stacks as pydblook sees them; payload: words of "locals", "native" */
+    WIRE_SAVE = 'B',       /* what `breaks save` writes: a phrase for people ("3 breakpoints"), 0, text; only while such a line runs */
     WIRE_BYE = 'X',        /* the target has undone everything; empty. Then it closes the channel */
 };
 

@@ -63,6 +63,7 @@ static void send_line(struct session *s, const char *line, size_t length) {
     s->ends_sent = 0;
     s->command.length = 0;
     buffer_add(&s->command, text.data, text.length);
+    add_saved(s, &text);
     if (text.length > WIRE_MAX) {
         say(s, "a line is longer than 1 MiB; detached");
         s->bye_said = true;

@@ -24,7 +24,7 @@
 #define MOST_UNREAD (2 * (WIRE_MAX + WIRE_HEADER))
 
 static const char target_kinds[] = {WIRE_ALIVE, WIRE_OUTPUT, WIRE_CODE, WIRE_NOTICE, WIRE_ERROR,
-                                    WIRE_READ, WIRE_MATCHES, WIRE_STATE, WIRE_DUMP, WIRE_BYE};
+                                    WIRE_READ, WIRE_MATCHES, WIRE_STATE, WIRE_DUMP, WIRE_SAVE, WIRE_BYE};
 
 /* An end of a pipe of the target, opened; -1 and errno if it is no pipe. */
 static int open_end(pid_t pid, int number, int flags) {

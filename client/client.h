@@ -7,6 +7,7 @@
  *   channel.c      frames to and from the target
  *   payload.c      the Python source for the target
  *   look.c         the target as seen from outside, by pydblook
+ *   savefile.c     the file of `breaks save` and `breaks load`
  *   terminal.c     readline: prompt, completion, suspended, resized
  *   output.c       to stdout and stderr without ever waiting for them
  *   history.c      the caller's files: history and ~/.pdbrc
@@ -98,7 +99,7 @@ void channel_close(struct channel *channel);
 
 /* --- payload.c --- */
 
-#define PAYLOAD_MODULES 3
+#define PAYLOAD_MODULES 4
 
 struct payload {
     struct buffer source[PAYLOAD_MODULES];
@@ -140,7 +141,18 @@ struct caller {
     char home[4096];
 };
 
+#define MOST_GROUPS 64
+
+/* What is given up while we act for the caller. */
+struct rights {
+    bool changed;
+    int group_count;
+    gid_t groups[MOST_GROUPS];
+};
+
 void caller_find(struct caller *caller);
+int act_for(const struct caller *caller, struct rights *rights);
+void take_back(const struct rights *rights);
 const char *pdbrc_read(const struct caller *caller, struct buffer *text);
 int history_open(const struct caller *caller);
 void history_keep(int fd, const char *line);

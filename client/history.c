@@ -24,17 +24,8 @@
 #define MOST_LINES 1000
 #define MOST_HISTORY (4 << 20)
 #define MOST_RC 65536
-#define MOST_GROUPS 64
-
-/* What is given up while we act for the caller. */
-struct rights {
-    bool changed;
-    int group_count;
-    gid_t groups[MOST_GROUPS];
-};
-
 /* As the caller, until take_back. -1: not possible, touch nothing. */
-static int act_for(const struct caller *caller, struct rights *rights) {
+int act_for(const struct caller *caller, struct rights *rights) {
     rights->changed = false;
     if (!caller->borrowed)
         return 0;
@@ -47,7 +38,7 @@ static int act_for(const struct caller *caller, struct rights *rights) {
     return -1;
 }
 
-static void take_back(const struct rights *rights) {
+void take_back(const struct rights *rights) {
     if (!rights->changed)
         return;
     if (seteuid(0) < 0 || setegid(getgid()) < 0 || setgroups((size_t)rights->group_count, rights->groups) < 0) {

@@ -164,6 +164,9 @@ static void take_frame(struct session *s, const struct frame *frame) {
     case WIRE_DUMP:
         show_dump(s, frame->data, frame->length);
         break;
+    case WIRE_SAVE:
+        write_saved(s, frame->data, frame->length);
+        break;
     case WIRE_STATE:
         take_state(s, frame);
         break;
@@ -483,5 +486,6 @@ int session_run(const struct options *options) {
     buffer_free(&s.prompt);
     buffer_free(&s.command);
     buffer_free(&s.input);
+    buffer_free(&s.save_path);
     return s.status;
 }

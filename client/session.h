@@ -45,6 +45,7 @@ struct session {
     bool input_ended;
     int ends_sent;
     struct text_rest rest;
+    struct buffer save_path; /* the file of the `breaks save` that runs, with its zero; empty: none */
     int late_matches;      /* completions that were asked for and not waited for */
 
     bool interrupted, cut; /* since the last prompt */
@@ -89,6 +90,11 @@ void cut_output(struct session *s);
 void say_who_holds_the_gil(struct session *s);
 void show_dump(struct session *s, const char *words, size_t length);
 void take_early_line(struct session *s);
+
+/* --- savefile.c --- */
+
+void add_saved(struct session *s, struct buffer *line);
+void write_saved(struct session *s, const char *data, size_t length);
 
 /* --- answer.c --- */
 
