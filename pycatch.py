@@ -72,7 +72,8 @@ class Catches:
                 return None
             text = self.describe(error)
             what = "is left by %s" % text if leaves else "raised %s" % text
-            return self.breaks.stop(lambda: self.begin_exception(frame, found, error, traceback), what)
+            return self.breaks.answer(self.breaks.stop(lambda: self.begin_exception(frame, found, error, traceback), what,
+                                                       lambda: self.breaks.is_set(found)))
         except BaseException as problem:
             if pyinjectcode.is_our_error(problem):
                 return None
@@ -107,27 +108,25 @@ class Catches:
 
     def meet(self, frame):
         """Before a line. Answers as Breaks.hit()."""
-        me = hands.ident()
-        if me in self.looking:
-            return None
-        for point in self.watching:
-            change = self.look(point, frame)
-            if change and self.breaks.find(frame, [point]) is not None:
-                return self.breaks.stop(lambda: self.breaks.begin(frame, point.bp), "hit watch %d, %s: %s" % (point.bp.number, point.bp.text, change))
-        if self.standing and me not in self.session.evaluating:
+        point, change = self.changed(frame)
+        if point is not None:
+            return self.breaks.answer(self.stop_at(frame, point, change))
+        if self.standing and hands.ident() not in self.session.evaluating:
             return self.stand()
         return None
 
-    def met(self, frame):
-        """The same for the thread that steps: the watchpoint that makes it stop here, or None."""
-        if hands.ident() in self.looking:
-            return None
-        for point in self.watching:
-            change = self.look(point, frame)
-            if change and self.breaks.find(frame, [point]) is not None:
-                self.session.pdb.message("watch %d, %s: %s" % (point.bp.number, point.bp.text, change))
-                return point.bp
-        return None
+    def changed(self, frame):
+        """(the watchpoint at which a thread stops before this line, how its value has changed); or (None, None)."""
+        if hands.ident() not in self.looking:
+            for point in self.watching:
+                change = self.look(point, frame)
+                if change and self.breaks.find(frame, [point]) is not None:
+                    return point, change
+        return None, None
+
+    def stop_at(self, frame, point, change):
+        return self.breaks.stop(lambda: self.breaks.begin(frame, point.bp),
+                                "hit watch %d, %s: %s" % (point.bp.number, point.bp.text, change), lambda: self.breaks.is_set(point.bp))
 
     def look(self, point, frame):
         """"was X, is Y" if the value has changed since somebody looked last."""
@@ -150,9 +149,8 @@ class Catches:
         tracee = self.session.own_tracee()
         if tracee is None or tracee.parked or self.session.over or not hands.is_open():
             return None
-        tracee.park(None, None, True)
-        kept, tracee.kept = tracee.kept, None
-        return kept
+        tracee.park(None, quietly=True)
+        return self.breaks.answer(tracee)
 
     def log(self, point, frame):
         """A logpoint: one line for the user."""

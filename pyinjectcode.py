@@ -319,6 +319,14 @@ def define_pdb():
             """After `continue`: it stops at a breakpoint, nowhere else."""
             return self.stopframe is self.botframe and self.stoplineno == -1
 
+        def dispatch_line(self, frame):
+            catches = self.session.breaks and self.session.breaks.catches
+            point, change = catches.changed(frame) if catches and catches.watching else (None, None)
+            if point is None:
+                return pdb.Pdb.dispatch_line(self, frame)
+            catches.stop_at(frame, point, change)
+            return self.trace_dispatch
+
         def break_here(self, frame):
             """For the thread that steps; the others have Breaks.hit(). It stops as they do, and not as bdb would."""
             breaks = self.session.breaks
@@ -326,8 +334,6 @@ def define_pdb():
             found = points and breaks.find(frame, points)
             if found:
                 breaks.stop_at(frame, found)
-            if self.met is not None:
-                breaks.catches.stop_at_watch(frame)
             return False
 
         def break_anywhere(self, frame):
@@ -588,7 +594,7 @@ def define_pdb():
             catches = self.session.need_catches()
             if word == "save":
                 count, text = catches.save()
-                self.session.send_text(hands.SAVE, "%d breakpoint%s\0%s" % (count, "" if count == 1 else "s", text))
+                self.session.send_text(hands.SAVE, "%d breakpoint%s\0%s" % (count, " is" if count == 1 else "s are", text))
             elif text != "\0":          # the client could read it
                 count = catches.load(text)
                 self.message("%d breakpoint%s set" % (count, " is" if count == 1 else "s are"))

@@ -356,6 +356,19 @@ class Attach:
         # The echo: readline may show the start of the line once more, but it ends with its newline.
         return shown.split("\n", 1)[1] if "\n" in shown else shown
 
+    def ask(self, line):
+        """As cmd(), where notices about other threads may come at any time, and show the prompt again: the end of
+        the answer is told by a second line. Notices that a thread waits are left out."""
+        __tracebackhide__ = True
+        self.marks = getattr(self, "marks", 0) + 1
+        mark = "'mark %d'" % self.marks
+        self.send("%s\np %s\n" % (line, mark))
+        shown = self.expect("\n" + mark + "\r?\n")
+        self.prompt()
+        rows = [row for row in shown.split("\n")[1:] if mark not in row and row not in ("(Pdb) ", "(com) ")
+                and not row.endswith(" and waits for `continue`")]
+        return "\n".join(rows[:-1] if rows and not rows[-1] else rows) + "\n" * bool(rows)
+
     def interrupt(self):
         self.child.send("\x03")
 
