@@ -367,8 +367,11 @@ def define_pdb():
         # -- the prompt
 
         def get_stack(self, frame, traceback):
-            # Without a bottom frame bdb would go to the innermost frame of the traceback, which has ended.
+            # Without a bottom frame bdb would go to the innermost frame of the traceback, which has ended: that is
+            # what is wanted only where the whole traceback is above the frame (catch).
             stack, index = pdb.Pdb.get_stack(self, frame, traceback)
+            if traceback is not None and traceback.tb_frame is not frame:
+                return stack, index
             return stack, next((at for at in range(len(stack) - 1, -1, -1) if stack[at][0] is frame), index)
 
         def begin(self, frame, traceback):
