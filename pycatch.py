@@ -287,7 +287,11 @@ class Catches:
         if len(others) > 10:
             session.pdb.message("and %d more" % (len(others) - 10))
 
-    def goall(self, everybody=False):
+    def tell_goall(self):
+        count = self.goall()
+        self.session.pdb.message("%d thread%s" % (count, " goes on" if count == 1 else "s go on"))
+
+    def goall(self):
         """All that stand go, but the thread under the prompt and those that wait at a breakpoint."""
         session, gone = self.session, 0
         self.standing = False

@@ -571,15 +571,14 @@ def define_pdb():
 
             Let all threads stand at their next line, until `goall` or `continue`.
             """
-            self.session.need_catches().stopall()
+            self.session.afterwards = self.session.need_catches().stopall
 
         def do_goall(self, arg):
             """goall
 
             Let all threads go that stand, but the one under the prompt.
             """
-            count = self.session.need_catches().goall()
-            self.message("%d thread%s" % (count, " goes on" if count == 1 else "s go on"))
+            self.session.afterwards = self.session.need_catches().tell_goall
 
         def do_breaks(self, arg):
             """breaks [save FILE | load FILE]
@@ -1136,6 +1135,7 @@ class Session:
         raise Detach
 
     armed_at = armed_cpu = asked = chosen = None
+    afterwards = None                   # what a command leaves to the evaluator: it changes the events of threads
     manner, problem = "blocked", ""
 
     def enter_stop(self, stop, introduce=False):
@@ -1323,6 +1323,9 @@ class Session:
     def run(self, line):
         try:
             go_on = self.execute(lambda: self.pdb.run_line(line))
+            if self.afterwards is not None:
+                function, self.afterwards = self.afterwards, None
+                function()
             if self.breaks is not None:
                 if self.breaks.catches is not None:
                     self.breaks.catches.retire()

@@ -6,7 +6,6 @@ import re
 import pytest
 
 import pythons
-import support
 
 every_python = pytest.mark.parametrize("python", pythons.ALL, ids=str)
 

@@ -20,7 +20,6 @@ import gc
 import itertools
 import json
 import operator
-import os
 import re
 import signal
 import sys
