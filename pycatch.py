@@ -292,12 +292,13 @@ class Catches:
         self.session.pdb.message("%d thread%s" % (count, " goes on" if count == 1 else "s go on"))
 
     def goall(self):
-        """All that stand go, but the thread under the prompt and those that wait at a breakpoint."""
+        """All that stand go, but the thread under the prompt and those that wait at a breakpoint that is still set."""
         session, gone = self.session, 0
         self.standing = False
         self.breaks.sync()
         for tracee in list(session.numbers.values()):
-            if tracee.parked and not session.is_waiting(tracee) and tracee is not session.current:
+            waits = session.is_waiting(tracee) and (tracee.still is None or tracee.still())
+            if tracee.parked and not waits and tracee is not session.current:
                 session.disarm(tracee)          # no step is left in it
                 tracee.go()
                 gone += 1
