@@ -312,7 +312,14 @@ def define_pdb():
             self.session.need_breaks()
             return self.session.breaks.command(arg, temporary, pdb.Pdb.do_break)
 
-        do_break.__doc__ = pdb.Pdb.do_break.__doc__
+        doc = pdb.Pdb.do_break.__doc__ or ""
+        indent = "\n" + " " * (8 if "\n        " in doc else 0)        # 3.13 takes it away when it compiles
+        do_break.__doc__ = doc.rstrip() + "\n" + indent + indent.join((
+            "The breakpoint is one of all threads; a second thread that hits one",
+            "waits for `continue`.  \"thread N\" or \"thread NAME\" behind the place",
+            "limits it to one of them.  A place may also be",
+            "package.module:Class.method, a breakpoint that is pending until the",
+            "module is imported.")) + indent
         do_b = do_break
 
         def runs_to_break(self):
@@ -1189,8 +1196,14 @@ class Session:
             self.show_threads()
 
     def refresh(self):
-        """Before a command on a blocked thread: it may have come back meanwhile, or ended."""
+        """Before a command on a blocked thread: it may have come back meanwhile, or ended. True if it stands at a
+        breakpoint by now: then the command must not let it go on."""
         tracee = self.current
+        if tracee is not None and tracee.parked and not tracee.seen:
+            stop = self.take_waiting(tracee)
+            if stop is not None and not self.let_go(tracee):
+                self.enter_stop(stop)
+                return True
         if tracee is None or tracee.parked:
             return
         frame = self.frame_of(tracee)
@@ -1312,10 +1325,10 @@ class Session:
             if line is None:
                 return
             before = self.current
-            self.refresh()
+            arrived = self.refresh()
             if before is not None and self.current is None:
                 continue                # what was typed was meant for a thread that has ended
-            go_on = self.run(line)
+            go_on = self.run(line) and not arrived
             if self.chosen is not None:
                 tracee, self.chosen = self.chosen, None
                 go_on = self.go_to(tracee)

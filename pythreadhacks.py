@@ -728,7 +728,7 @@ class MonitorTracer:
         self.codes = {}         # id -> code with local events for the thread that steps: equal codes of two files differ
         self.lines = {}         # id -> breaks(code), of code that has some
         self.broken = {}        # id -> that code
-        self.disabled = False   # entries may have been answered with DISABLE
+        self.disabled = False   # something was answered with DISABLE: a step needs it again
         self.step_callbacks = {
             events.PY_START: self.call, events.PY_RESUME: self.call, events.PY_THROW: self.call,
             events.LINE: self.line, events.JUMP: self.jump,
@@ -764,7 +764,7 @@ class MonitorTracer:
         self.disarm(ident)
         self.ident, self.handler = ident, handler
         self.connect()
-        if self.disabled:       # entries that the breakpoints needed only once
+        if self.disabled:
             self.disabled = False
             self.monitoring.restart_events()
         while frame is not None:
@@ -902,6 +902,7 @@ class MonitorTracer:
     def line_with_break(self, code, line):
         lines = self.lines.get(id(code))
         if not lines or line not in lines:
+            self.disabled = True
             return self.monitoring.DISABLE
         return self.hit(sys._getframe(1), lines[line])
 
@@ -909,6 +910,7 @@ class MonitorTracer:
         line = line_of(code, origin)
         lines = self.lines.get(id(code))
         if target >= origin or not lines or line not in lines or line != line_of(code, target):
+            self.disabled = True
             return self.monitoring.DISABLE
         return self.hit(sys._getframe(1), lines[line])
 

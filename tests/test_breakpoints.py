@@ -317,6 +317,25 @@ def test_stepping_in_the_chosen_thread_only(python, victim, attach):
     assert (target.stdout, target.stderr) == ("ready\nstopped\n", "")
 
 
+@every_python
+def test_stepping_over_lines_that_a_breakpoint_did_not_need(python, victim, attach):
+    """What the threads that run need no events for, the one that steps does; also when it came by at the prompt."""
+    target = victim(python, "covered")
+    session = open_session(attach, target)
+    set_break(session, "covered.py:%d" % line_of("covered", "time.sleep"))
+    go_on(session)
+    for _ in range(2):
+        for _ in range(3):
+            assert "-> while not os.access" in ask(session, "next")
+            assert "-> time.sleep(0.05)" in ask(session, "next")
+        go_on(session)
+    session.quit()
+    target.assert_unharmed(seconds=SECONDS)
+    target.write("stop", "")
+    assert target.finish(SECONDS) == 0
+    assert (target.stdout, target.stderr) == ("ready\ndone\n", "")
+
+
 # --- under load
 
 
@@ -448,3 +467,82 @@ def test_tools_of_the_program_go_on(python, victim, attach):
     target.write("stop", "")
     assert target.finish(SECONDS) == 0
     assert (target.stdout, target.stderr) == ("ready\n1 [] True\n", "")
+
+
+@both_ends
+def test_coverage_of_the_program_goes_on(python, victim, attach):
+    support.need(python.site(), "no coverage for %s (make deps)" % python.name)
+    target = victim(python, "covered", command=["-m", "coverage", "run", "covered.py"], env={"PYTHONPATH": python.site()})
+    session = open_session(attach, target)
+    set_break(session, "covered.py:%d" % line_of("covered", "time.sleep"))
+    set_break(session, "covered.py:%d, value is None" % line_of("covered", "value += 1"))
+    for _ in range(3):
+        go_on(session)
+    ask(session, "next")
+    session.quit()
+    target.assert_unharmed(seconds=SECONDS)
+    target.write("stop", "")
+    assert target.finish(SECONDS) == 0
+    assert target.stdout.endswith("done\n") and target.stderr == ""
+    report = support.Victim(python, command=["-m", "coverage", "report", "-m", "--data-file", target.inside + "/.coverage"],
+                            env={"PYTHONPATH": python.site()})
+    try:
+        report.finish(SECONDS)
+        assert re.search(r"covered\.py +\d+ +0 +100%", report.stdout), report.stdout + report.stderr
+    finally:
+        report.close()
+
+
+FORKER = """
+import os, time
+def work(number):
+    value = number + 1
+    return value
+def parent():
+    work(1)
+    child = os.fork()
+    if child == 0:
+        for number in range(1000):
+            assert work(number) == number + 1
+        os._exit(7)
+    print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if hasattr(os, "waitstatus_to_exitcode") else 7, flush=True)
+print("ready", flush=True)
+while not os.access("stop", os.F_OK):
+    time.sleep(0.01)
+    if os.access("fork", os.F_OK):
+        os.unlink("fork")
+        parent()
+"""
+
+
+@every_python
+def test_child_of_a_fork_stops_nowhere(python, victim, attach):
+    target = victim(python, source=FORKER, options=["-W", "ignore"])
+    session = open_session(attach, target)
+    set_break(session, "victim.py:4")
+    target.write("fork", "")
+    assert go_on(session)[2] == 1
+    session.send("continue\n")
+    assert support.wait_until(lambda: "child 7\n" in target.stdout, SECONDS)
+    session.interrupt()
+    session.prompt()
+    session.quit()
+    target.assert_unharmed(seconds=SECONDS, stdout="ready\nchild 7\n")
+    target.write("stop", "")
+    assert target.finish(SECONDS) == 0
+    assert target.stderr == ""
+
+
+@every_python
+def test_help_and_wrong_words(python, victim, attach):
+    target = victim(python, "crowd")
+    session = open_session(attach, target)
+    shown = ask(session, "help break")
+    assert '"thread N" or "thread NAME" behind the place' in shown
+    # Ours is indented like pdb's own text
+    assert len(set(re.findall(r"^( *)(?:Without argument, list|waits for `continue`)", shown, re.M))) == 1, shown
+    assert ask(session, "break __main__:handle, name name") == "*** Invalid condition name name: invalid syntax (<condition>, line 1)\n"
+    assert ask(session, "break __main__:Desk.nothing") == (
+        "Breakpoint 1 at __main__:Desk.nothing (pending: __main__ has no Desk.nothing so far)\n")
+    session.quit()
+    finish_crowd(target)
