@@ -541,7 +541,7 @@ def test_help_and_wrong_words(python, victim, attach):
     assert '"thread N" or "thread NAME" behind the place' in shown
     # Ours is indented like pdb's own text
     assert len(set(re.findall(r"^( *)(?:Without argument, list|waits for `continue`)", shown, re.M))) == 1, shown
-    assert ask(session, "break __main__:handle, name name") == "*** Invalid condition name name: invalid syntax (<condition>, line 1)\n"
+    assert ask(session, "break __main__:handle, name )") == "*** Invalid condition name ): unmatched ')' (<condition>, line 1)\n"
     assert ask(session, "break __main__:Desk.nothing") == (
         "Breakpoint 1 at __main__:Desk.nothing (pending: __main__ has no Desk.nothing so far)\n")
     session.quit()
