@@ -1544,21 +1544,23 @@ static PyObject *probe_frame(void *first, void *second, void *third) {
     return old_eval(first, second, third);
 }
 
-/* 0, or -1 where it cannot be done. */
-static int install_hook(void) {
-    if (old_eval)
+/* Finds all places that the hook needs: 0, or -1 where it cannot be done. In a thread of ours, since no
+ * trace function is called in a thread that is parked in one. */
+static int probe_python(void) {
+    if (code_word >= 0 && tracing_place >= 0)
         return 0;
-    if (traceobj_offset() < 0 || !py.PyFrame_GetLineNumber || !(old_eval = get_eval()))
+    if (old_eval || traceobj_offset() < 0 || !py.PyFrame_GetLineNumber || !(old_eval = get_eval()))
         return -1;
+    PyThreadState *thread = py.PyThreadState_Get();
     PyObject *names = py.PyDict_New();
     probe_code = names ? py.Py_CompileString("0", "pyinjectcode", FILE_INPUT) : NULL;
     if (probe_code) {
         set_eval(probe_frame);
-        memcpy(before_tracing, py.PyThreadState_Get(), sizeof before_tracing);
+        memcpy(before_tracing, thread, sizeof before_tracing);
         if (py.PyThreadState_EnterTracing) {
-            py.PyThreadState_EnterTracing(py.PyThreadState_Get());
+            py.PyThreadState_EnterTracing(thread);
             probe_tracing(NULL, NULL, 0, NULL);
-            py.PyThreadState_LeaveTracing(py.PyThreadState_Get());
+            py.PyThreadState_LeaveTracing(thread);
         } else {
             py.PyEval_SetTrace(probe_tracing, NULL);
         }
@@ -1567,14 +1569,19 @@ static int install_hook(void) {
             py.PyEval_SetTrace(NULL, NULL);
         py.Py_DecRef(result);
         py.Py_DecRef(probe_code);
+        set_eval(old_eval);
     }
+    old_eval = NULL;
     py.PyErr_Clear();
     py.Py_DecRef(names);
-    if (code_word < 0 || tracing_place < 0) {
-        set_eval(old_eval);
-        old_eval = NULL;
+    return code_word >= 0 && tracing_place >= 0 ? 0 : -1;
+}
+
+static int install_hook(void) {
+    if (old_eval)
+        return 0;
+    if (code_word < 0 || tracing_place < 0 || !(old_eval = get_eval()))
         return -1;
-    }
     set_eval(evaluate_frame);
     return 0;
 }
@@ -1653,6 +1660,13 @@ HAND(hand_trace) {
     if (old)
         py.Py_DecRef(old);
     return py.PyBool_FromLong(1);
+}
+
+/* prepare(): for breaks(); to be called in a thread of ours before */
+HAND(hand_prepare) {
+    PARSE("");
+    probe_python();
+    return none();
 }
 
 /* breaks(names: [str] or None, ask, hit) -> bool: breakpoints in the files with these base names, in all
@@ -1846,7 +1860,9 @@ static struct PyMethodDef hands[] = {
     METHOD(send), METHOD(next_frame), METHOD(poke), METHOD(news), METHOD(wait), METHOD(wake),
     METHOD(is_open), METHOD(ident), METHOD(monotonic), METHOD(interrupt), METHOD(finish), METHOD(native_id),
     METHOD(cpu_time), METHOD(our_threads), METHOD(idents), METHOD(has_subinterpreters), METHOD(frame),
-    METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe), METHOD(trace), METHOD(breaks), METHOD(adopt), METHOD(renew), METHOD(raised), METHOD(load), METHOD(namespace), METHOD(spawn),
+    METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe),
+    METHOD(trace), METHOD(prepare), METHOD(breaks), METHOD(adopt), METHOD(renew), METHOD(raised), METHOD(load),
+    METHOD(namespace), METHOD(spawn),
 };
 
 /* The kinds of frames, by the names of wire.h, so that the payload does not repeat them. */

@@ -1334,6 +1334,7 @@ class Session:
                 go_on = self.go_to(tracee)
 
     def run(self, line):
+        self.tracer.prepare()
         try:
             go_on = self.execute(lambda: self.pdb.run_line(line))
             if self.afterwards is not None:

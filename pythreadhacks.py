@@ -625,6 +625,7 @@ def shorten(text):
 # files. Code without such lines runs at full speed. NoDebugger if it cannot be done. With None: no more.
 # tracer.set_raised(caught, leaves): caught(frame, error, traceback, leaves) is called in any thread for each
 # frame that an exception passes, and, if leaves, where it leaves the thread. With None: no more.
+# tracer.prepare() comes before, in a thread of ours.
 # tracer.close(): all is as it was.
 
 def is_bottom(frame):
@@ -645,6 +646,7 @@ class TraceTracer:
         self.breaks = self.hit = self.names = None
         self.caught = None
         self.leaving = {}       # ident -> (frame, error, traceback) that may leave the thread
+        self.prepare = hands.prepare
 
     def arm(self, ident, handler):
         events = self.EVENTS
@@ -740,6 +742,9 @@ class MonitorTracer:
             events.LINE: self.line_with_break, events.JUMP: self.jump_with_break,
         }
         self.catch_callbacks = {events.RAISE: self.raised, events.PY_UNWIND: self.unwound}
+
+    def prepare(self):
+        pass
 
     def open(self):
         """Takes a tool id that nobody uses, or one that a session before the fork has left to us."""
