@@ -17,10 +17,10 @@ SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sani
 LOOK    = $(wildcard look/*.c look/*.h) wire.h Makefile
 LOAD    = $(wildcard load/*.c load/*.h load/*.S) wire.h Makefile
 CLIENT  = $(wildcard client/*.c client/*.h) wire.h Makefile
-LIBRARY = pyinjectcode.c wire.h Makefile
+LIBRARY = pyinjectcode.c pyenter.c pyenter.h wire.h Makefile
 
 PROGRAMS = build/pydblook build/pydbload build/pydbclient build/pyinjectcode.so
-PAYLOAD  = pyinjectcode.py pythreadhacks.py pybreaks.py pycatch.py pydbattach.gdb
+PAYLOAD  = pyinjectcode.py pythreadhacks.py pybreaks.py pycatch.py pyenter.py pydbattach.gdb
 C_FILES  = $(wildcard *.c look/*.c load/*.c client/*.c tests/*.c tests/*/*.c)
 SH_FILES = $(wildcard *.sh tests/*.sh demo/*.sh bench/*.sh) .ci/run
 PY_FILES = $(wildcard *.py tests demo bench)
@@ -85,7 +85,7 @@ lint: deps  ## shellcheck, gcc and clang with all warnings, ruff
 	shellcheck $(SH_FILES)
 	set -e; for cc in gcc clang; do for file in $(C_FILES); do \
 	    $$cc $(WARNINGS) -Werror -fsyntax-only -I. "$$file"; done; done
-	$(TOOLS)/ruff check -q --no-cache --config 'builtins = ["hands", "pythreadhacks"]' $(PY_FILES)
+	$(TOOLS)/ruff check -q --no-cache --config 'builtins = ["hands", "pyinjectcode", "pythreadhacks"]' $(PY_FILES)
 
 demo: deps-build all  ## a service that deadlocks, and you attached to it
 	@demo/demo.sh

@@ -25,6 +25,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
@@ -39,6 +40,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pyenter.h"
 #include "wire.h"
 
 #ifndef PYDB_BUILD
@@ -66,6 +68,8 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
 #define PYTHON_FUNCTIONS(X) \
     X(int, Py_IsInitialized, (void)) \
     X(int, PyGILState_Ensure, (void)) \
+    X(PyThreadState *, PyGILState_GetThisThreadState, (void)) \
+    X(PyThreadState *, PyThreadState_New, (void *)) \
     X(void, PyGILState_Release, (int)) \
     X(PyThreadState *, PyEval_SaveThread, (void)) \
     X(void, PyEval_RestoreThread, (PyThreadState *)) \
@@ -78,6 +82,7 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
     X(PyThreadState *, PyInterpreterState_ThreadHead, (void *)) \
     X(PyThreadState *, PyThreadState_Next, (PyThreadState *)) \
     X(void, PyEval_SetTrace, (Py_tracefunc, PyObject *)) \
+    X(void, PyEval_SetProfile, (Py_tracefunc, PyObject *)) \
     X(PyObject *, PyEval_GetBuiltins, (void)) \
     X(PyObject *, PyEval_GetFrame, (void)) \
     X(PyObject *, PyEval_EvalCode, (PyObject *, PyObject *, PyObject *)) \
@@ -132,6 +137,9 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
 #define PYTHON_EXTRAS(X) \
     X(int, _PyEval_SetTrace, (PyThreadState *, Py_tracefunc, PyObject *)) \
     X(PyObject *, PyThreadState_GetFrame, (PyThreadState *)) \
+    X(PyThreadState *, _PyThreadState_UncheckedGet, (void)) \
+    X(PyThreadState *, PyThreadState_GetUnchecked, (void)) \
+    X(int, _PyEval_AddPendingCall, (void *, int (*)(void *), void *, int)) \
     X(PyObject *, PyFrame_GetCode, (PyObject *)) \
     X(void, PyThreadState_EnterTracing, (PyThreadState *)) \
     X(void, PyThreadState_LeaveTracing, (PyThreadState *)) \
@@ -160,6 +168,12 @@ static int find_python(const char *python) {
 #define TRY(result, name, arguments) py.name = (result (*) arguments)dlsym(scope, #name);
     PYTHON_FUNCTIONS(FIND)
     PYTHON_EXTRAS(TRY)
+    int (*find_symbol)(const void *, Dl_info *, void **, int) = (int (*)(const void *, Dl_info *, void **, int))dlsym(RTLD_DEFAULT, "dladdr1");
+    void *symbol = NULL;
+    Dl_info unused;
+    visit_runtime = dlsym(scope, "_PyRuntime");
+    if (visit_runtime && find_symbol && find_symbol(visit_runtime, &unused, &symbol, RTLD_DL_SYMENT) && symbol)
+        visit_runtime_size = ((ElfW(Sym) *)symbol)->st_size;
     py.None = dlsym(scope, "_Py_NoneStruct");
     py.RuntimeError = dlsym(scope, "PyExc_RuntimeError");
     py.RecursionError = dlsym(scope, "PyExc_RecursionError");
@@ -783,7 +797,8 @@ static int is_own_error(PyObject *type, PyObject *traceback) {
     code = frame ? py.PyObject_GetAttrString(frame, "f_code") : NULL;
     name = code ? py.PyObject_GetAttrString(code, "co_filename") : NULL;
     const char *text = name ? py.PyUnicode_AsUTF8(name) : NULL;
-    int own = text && (!strcmp(text, "pyinjectcode") || !strcmp(text, "pythreadhacks") || !strcmp(text, "pybreaks") || !strcmp(text, "pycatch"));
+    int own = text && (!strcmp(text, "pyinjectcode") || !strcmp(text, "pythreadhacks") || !strcmp(text, "pybreaks")
+                       || !strcmp(text, "pycatch") || !strcmp(text, "pyenter"));
     for (PyObject **object = (PyObject *[]){at, frame, code, name, NULL}; *object; object++)
         py.Py_DecRef(*object);
     py.PyErr_Clear();
@@ -1738,6 +1753,245 @@ HAND(hand_adopt) {
     return none();
 }
 
+/* ---- inside a blocked thread of the program (pyenter.c) ---- */
+
+/* What is to be called in a visited thread. It answers None: the thread goes on waiting; or (how, object):
+ * how it gets an exception. RAISE_LATER: object is a class, raised when the thread is back in Python.
+ * RAISE_PENDING (3.12, 3.13): a pending call raises object in its lock wait, which is interrupted. Else
+ * `how` is a signal for which the payload has set a handler of Python that raises: it is sent, and
+ * arrives with the interrupted wait, when no code of ours runs in the thread any more. */
+enum { RAISE_NOTHING = -1, RAISE_LATER = 0, RAISE_PENDING = 1, RAISE_US = 1000000 };
+
+struct visitor {
+    PyThreadState *thread;
+    PyObject *callable;
+};
+static struct visitor visitors[VISITS];         /* guarded by the GIL */
+
+struct doom {
+    unsigned long ident;
+    PyObject *error;
+    int64_t end;
+};
+
+/* Raises an exception object, with no frame of ours in its traceback. Always NULL. */
+static PyObject *raise_object(PyObject *error) {
+    PyObject *type = py.PyObject_Type(error);
+    py.PyErr_SetObject(type, error);
+    py.Py_DecRef(type);
+    return NULL;
+}
+
+/* A pending call of 3.12 and 3.13: any thread may meet it, and puts it back unless it is the right one. */
+static int raise_pending(void *argument) {
+    struct doom *doom = argument;
+    int mine = doom->ident == pthread_self(), result = mine ? -1 : 0;
+    if (!mine && now_us() < doom->end && !py._PyEval_AddPendingCall(py.PyInterpreterState_Main(), raise_pending, doom, 0))
+        return 0;
+    if (mine)
+        raise_object(doom->error);
+    py.Py_DecRef(doom->error);
+    free(doom);
+    return result;
+}
+
+static int add_doom(PyObject *error) {
+    struct doom *doom = py._PyEval_AddPendingCall ? malloc(sizeof *doom) : NULL;
+    if (!doom)
+        return -1;
+    *doom = (struct doom){pthread_self(), error, now_us() + RAISE_US};
+    py.Py_IncRef(error);
+    if (!py._PyEval_AddPendingCall(py.PyInterpreterState_Main(), raise_pending, doom, 0))
+        return 0;
+    py.Py_DecRef(error);
+    free(doom);
+    return -1;
+}
+
+/* What the thread is traced and profiled by, while code of ours runs in it. 3.11 and later can be told not
+ * to trace; before, the functions are taken away, and put back below what the session has set since. */
+struct tracing {
+    Py_tracefunc profile, trace;
+    PyObject *profile_object, *trace_object;
+};
+
+static void stop_tracing(struct tracing *old) {
+    PyThreadState *thread = py.PyThreadState_Get();
+    int offset = py.PyThreadState_EnterTracing ? -1 : traceobj_offset();
+    memset(old, 0, sizeof *old);
+    if (py.PyThreadState_EnterTracing)
+        py.PyThreadState_EnterTracing(thread);
+    if (offset < 3 || (!((void **)thread)[offset - 2] && !((void **)thread)[offset - 3]))
+        return;
+    *old = (struct tracing){((Py_tracefunc *)thread)[offset - 3], ((Py_tracefunc *)thread)[offset - 2],
+                            ((PyObject **)thread)[offset - 1], ((PyObject **)thread)[offset]};
+    if (old->profile_object)
+        py.Py_IncRef(old->profile_object);
+    if (old->trace_object)
+        py.Py_IncRef(old->trace_object);
+    py.PyEval_SetTrace(NULL, NULL);
+    py.PyEval_SetProfile(NULL, NULL);
+}
+
+static void resume_tracing(struct tracing *old) {
+    struct traced *traced = *find_traced(pthread_self());
+    if (py.PyThreadState_LeaveTracing)
+        py.PyThreadState_LeaveTracing(py.PyThreadState_Get());
+    if (old->profile)
+        py.PyEval_SetProfile(old->profile, old->profile_object);
+    if (old->trace && traced) {         /* ours is on top now */
+        traced->old_function = old->trace;
+        traced->old_object = old->trace_object;
+        old->trace_object = NULL;
+    } else if (old->trace) {
+        py.PyEval_SetTrace(old->trace, old->trace_object);
+    }
+    if (old->profile_object)
+        py.Py_DecRef(old->profile_object);
+    if (old->trace_object)
+        py.Py_DecRef(old->trace_object);
+}
+
+/* What the callable has answered: RAISE_..., or a signal. The last thing before the GIL is let go: no
+ * bytecode of ours may meet the exception. */
+static int obey(PyObject *answer) {
+    int how = RAISE_NOTHING;
+    PyObject *object = NULL;
+    if (!answer || answer == py.None || !py._PyArg_ParseTuple_SizeT(answer, "iO", &how, &object))
+        how = RAISE_NOTHING;
+    py.PyErr_Clear();
+    if (how == RAISE_PENDING && add_doom(object))
+        how = RAISE_NOTHING;
+    if (how == RAISE_LATER)
+        py.PyThreadState_SetAsyncExc(pthread_self(), object);
+    return how;
+}
+
+/* In the thread, in the signal handler. It must not have the GIL, and its thread state must be the one
+ * that Python finds for it. */
+static int run_visitor(void *argument, int is_lock) {
+    struct visitor *visitor = argument;
+    PyThreadState *(*get)(void) = py.PyThreadState_GetUnchecked ? py.PyThreadState_GetUnchecked : py._PyThreadState_UncheckedGet;
+    PyThreadState *own = py.PyGILState_GetThisThreadState();
+    PyObject *type, *value, *traceback, *callable, *answer = NULL;
+    struct tracing old;
+    if (!session_open || !get || !own || own != visitor->thread || get() == own)
+        return VISIT_REFUSED;
+    int held = py.PyGILState_Ensure(), how;
+    py.PyErr_Fetch(&type, &value, &traceback);
+    stop_tracing(&old);
+    callable = visitor->callable;
+    visitor->callable = NULL;
+    if (callable) {
+        answer = py._PyObject_CallFunction_SizeT(callable, "i", is_lock);
+        py.PyErr_Clear();
+        py.Py_DecRef(callable);
+    }
+    resume_tracing(&old);
+    how = obey(answer);
+    if (answer)
+        py.Py_DecRef(answer);
+    py.PyErr_Restore(type, value, traceback);
+    py.PyGILState_Release(held);
+    if (how > RAISE_PENDING)
+        syscall(SYS_tgkill, syscall(SYS_getpid), syscall(SYS_gettid), how);
+    return how >= 0 ? VISIT_INTERRUPT : VISIT_RESUME;
+}
+
+static void forget_visitor(int slot) {
+    PyObject *callable = visitors[slot].callable;
+    visitors[slot].callable = NULL;
+    if (callable)
+        py.Py_DecRef(callable);
+}
+
+/* visit(ident, native id, callable) -> the visit, an int: callable(is a lock wait: int) is called in the thread, soon;
+ * or why it is not: str, the rest of a sentence that begins with the thread */
+HAND(hand_visit) {
+    unsigned long ident;
+    int tid, slot = find_visit();
+    PyObject *callable;
+    PARSE("kiO", &ident, &tid, &callable);
+    PyThreadState *thread = find_thread_state(ident);
+    const char *reason = !thread ? "has ended" : slot < 0 ? "cannot be entered while so many others are"
+        : !visit_runtime_size ? "cannot be told from one that waits for the GIL, in this Python" : NULL;
+    if (!reason) {
+        forget_visitor(slot);
+        py.Py_IncRef(callable);
+        visitors[slot] = (struct visitor){thread, callable};
+        reason = send_visit(slot, tid, run_visitor, &visitors[slot]);
+    }
+    return reason ? py.PyUnicode_FromString(reason) : py.PyLong_FromLong(slot);
+}
+
+/* visit_state(visit) -> "" until the callable is called; "inside" while, "left" after that; else why it will not be */
+HAND(hand_visit_state) {
+    int slot;
+    const char *reason;
+    PARSE("i", &slot);
+    int state = visit_state(slot, &reason);
+    return py.PyUnicode_FromString(state == VISIT_SENT ? "" : state == VISIT_INSIDE ? "inside" : state == VISIT_LEFT ? "left"
+                                   : reason ? reason : "has moved on");
+}
+
+/* end_visits(): those that have not begun will not; the signal is the program's again */
+HAND(hand_end_visits) {
+    PARSE("");
+    end_visits();
+    for (int i = 0; i < VISITS; i++) {
+        const char *reason;
+        if (visit_state(i, &reason) == VISIT_MISSED)
+            forget_visitor(i);
+    }
+    return none();
+}
+
+/* free_signal(native id) -> int: one that the program does not use and the thread does not block; 0: none */
+HAND(hand_free_signal) {
+    int tid;
+    PARSE("i", &tid);
+    return py.PyLong_FromLong(find_free_signal(tid));
+}
+
+/* raiser(error, signal, number, old) -> function: what signal.signal() takes for a handler. It puts the old one
+ * back and raises error, without a frame of its own. */
+static PyObject *restore_and_raise(PyObject *self, PyObject *arguments) {
+    PyObject *error, *set, *old, *done = NULL;
+    int number;
+    (void)arguments;
+    if (!py._PyArg_ParseTuple_SizeT(self, "OOiO", &error, &set, &number, &old))
+        return NULL;
+    py.Py_IncRef(self);                 /* the last reference to us goes with the handler */
+    for (int tries = 0; tries < 3 && !done; tries++) {         /* it runs signal handlers of the program: they may raise */
+        py.PyErr_Clear();
+        done = py._PyObject_CallFunction_SizeT(set, "iO", number, old);
+    }
+    if (done)
+        raise_object(error);
+    py.Py_DecRef(done);
+    py.Py_DecRef(self);
+    return NULL;
+}
+
+HAND(hand_raiser) {
+    static struct PyMethodDef method = {"raiser", restore_and_raise, METH_VARARGS, NULL};
+    PyObject *error, *set, *old;
+    int number;
+    PARSE("OOiO", &error, &set, &number, &old);
+    PyObject *all = py._Py_BuildValue_SizeT("(OOiO)", error, set, number, old);
+    PyObject *raiser = all ? py.PyCFunction_NewEx(&method, all, NULL) : NULL;
+    py.Py_DecRef(all);
+    return raiser;
+}
+
+/* raise_later(ident, type) -> bool: raised when the thread is back in Python */
+HAND(hand_raise_later) {
+    unsigned long ident;
+    PyObject *type;
+    PARSE("kO", &ident, &type);
+    return py.PyBool_FromLong(py.PyThreadState_SetAsyncExc(ident, type) > 0);
+}
+
 /* ---- threads of ours ---- */
 
 /* The GIL for a thread of ours, whose code no tool of the program shall see (coverage, a profiler: from
@@ -1862,7 +2116,8 @@ static struct PyMethodDef hands[] = {
     METHOD(cpu_time), METHOD(our_threads), METHOD(idents), METHOD(has_subinterpreters), METHOD(frame),
     METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe),
     METHOD(trace), METHOD(prepare), METHOD(breaks), METHOD(adopt), METHOD(renew), METHOD(raised), METHOD(load),
-    METHOD(namespace), METHOD(spawn),
+    METHOD(namespace), METHOD(visit), METHOD(visit_state), METHOD(end_visits), METHOD(free_signal), METHOD(raiser),
+    METHOD(raise_later), METHOD(spawn),
 };
 
 /* The kinds of frames, by the names of wire.h, so that the payload does not repeat them. */
@@ -1913,6 +2168,8 @@ static PyObject *find_namespace(const char *name) {
         PyObject *friend = py.PyDict_GetItemString(payload_modules, "pythreadhacks");
         if (friend)
             py.PyDict_SetItemString(dict, "pythreadhacks", friend);
+        if ((friend = py.PyDict_GetItemString(payload_modules, "pyinjectcode")))
+            py.PyDict_SetItemString(dict, "pyinjectcode", friend);
         py.PyDict_SetItemString(payload_modules, name, module);
         py.Py_DecRef(module);
     }
@@ -2078,6 +2335,7 @@ static void after_fork_in_child(void) {
     close_end(&bell_write);
     close_fd(&pydb_state.in_write);
     close_fd(&pydb_state.out_read);
+    end_visits();
     forked = 1;
     bell_lock = 0;
     state_lock = queue_lock = write_lock = 0;
@@ -2134,6 +2392,7 @@ static void run_keeper(void) {
         struct timespec t = {0, 200000};
         syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);
     }
+    end_visits();
     send_frame(WIRE_BYE, "", 0, 1, NULL);
     close_channel();
     drop_frames();

@@ -73,6 +73,7 @@ class Tracee:
         self.kept = None                # an exception for the program
         self.what = self.still = None   # why it has stopped by itself: "hit breakpoint 1"; if that still holds
         self.seen = False               # the prompt was there since it has parked
+        self.entered = self.error = self.order = None   # see pyenter.py; entered: what it does, in words
 
     def __str__(self):
         return 'thread %d "%s"' % (self.number, self.name) if self.name else "thread %d" % self.number
@@ -488,7 +489,7 @@ def define_pdb():
         do_rv = do_retval
 
         def do_jump(self, arg):
-            if self.session.current is None or not self.session.current.parked:
+            if self.session.current is None or not self.session.current.parked or self.session.current.entered:
                 return self.error(STAND_ALONE % (self.session.current.number if self.session.current else 0))
             with pythreadhacks.LineSetter(self.curframe):
                 return pdb.Pdb.do_jump(self, arg)
@@ -578,14 +579,14 @@ def define_pdb():
 
             Let all threads stand at their next line, until `goall` or `continue`.
             """
-            self.session.afterwards = self.session.need_catches().stopall
+            self.session.order = self.session.need_catches().stopall
 
         def do_goall(self, arg):
             """goall
 
             Let all threads go that stand, but the one under the prompt.
             """
-            self.session.afterwards = self.session.need_catches().tell_goall
+            self.session.order = self.session.need_catches().tell_goall
 
         def do_breaks(self, arg):
             """breaks [save FILE | load FILE]
@@ -608,13 +609,36 @@ def define_pdb():
                 count = catches.load(text)
                 self.message("%d breakpoint%s set" % (count, " is" if count == 1 else "s are"))
 
+        def do_enter(self, arg):
+            """enter
+
+            Run the prompt inside the blocked thread, on top of the call that hangs: what you evaluate sees its
+            thread-locals, context variables and asyncio task. `leave` lets it wait on, `raise` frees it.
+            """
+            self.session.order = lambda: self.session.pyenter().enter(self.session)
+
+        def do_leave(self, arg):
+            """leave
+
+            Let the entered thread go back to its wait, as if nothing had been.
+            """
+            self.session.order = lambda: self.session.pyenter().leave(self.session)
+
+        def do_raise(self, arg):
+            """raise[!] EXC
+
+            Raise an exception (class or instance) in the thread under the prompt: at once where its wait can be
+            ended, else when it returns. Asks first; raise! does not.
+            """
+            self.session.pyenter().ask_to_raise(self.session, arg.strip())
+
         def do_debug(self, arg):
             """debug statement
 
             Step through a statement with a debugger of its own, in the stopped thread.
             """
             tracee = self.session.current
-            if tracee is None or not tracee.parked or hands.ident() != tracee.ident:
+            if tracee is None or not tracee.parked or tracee.entered or hands.ident() != tracee.ident:
                 return self.error(STAND_ALONE % (tracee.number if tracee else 0))
             inner = Nested(self)
             self.session.disarm(tracee)         # gives the thread its own tracer back
@@ -704,6 +728,7 @@ class Session:
         self.breaks = None              # the Breaks, once there was a breakpoint
         self.waiting = []               # (tracee, begin) of stops that wait for `continue`
         self.current = None
+        self.order = None               # what the loop does when the command is over
         self.blocked_at = None          # (frame, instruction) that the prompt shows of a blocked thread
         self.evaluating = set()         # idents of the threads that execute what the user typed
         self.orphans = set()            # those of evaluations that were left behind: their output is dropped
@@ -883,6 +908,11 @@ class Session:
             frame, depth = frame.f_back, depth + 1
         return depth > limit
 
+    def pyenter(self):
+        """pyenter.py, which is compiled when it is first needed."""
+        hands.load("pyenter")
+        return hands.namespace("pyenter")
+
     # -- threads
 
     def tracees(self):
@@ -947,7 +977,8 @@ class Session:
         for tracee in tracees:
             frame = frames.get(tracee.ident)
             if tracee.parked:
-                frame, what = self.frame_of(tracee), "stopped, " + tracee.what if tracee.what else "stopped"
+                what = tracee.entered or ("stopped, " + tracee.what if tracee.what else "stopped")
+                frame = self.frame_of(tracee)
                 if self.is_waiting(tracee):
                     what += ", waits"
             elif hands.cpu_time(tracee.native) != before[tracee]:
@@ -987,7 +1018,7 @@ class Session:
 
     def describe(self, tracee):
         if tracee.parked:
-            return "evaluating" if tracee.busy else "stopped"
+            return "evaluating" if tracee.busy else tracee.entered or "stopped"
         frame = self.frame_of(tracee)
         call = frame is not None and pythreadhacks.describe_call(frame, self.lines())
         return "%s in %s" % (self.manner, call or self.place(frame))
@@ -1002,7 +1033,7 @@ class Session:
         if self.over or not hands.is_open():
             return None
         tracee = self.numbers.get((hands.ident(), hands.native_id(hands.ident())))
-        if tracee is None or tracee.parked:
+        if tracee is None or tracee.parked or frame.f_code.co_filename in OWN_NAMES:
             return None
         answer = None
         try:
@@ -1142,7 +1173,6 @@ class Session:
         raise Detach
 
     armed_at = armed_cpu = asked = chosen = None
-    afterwards = None                   # what a command leaves to the evaluator: it changes the events of threads
     manner, problem = "blocked", ""
 
     def enter_stop(self, stop, introduce=False):
@@ -1233,7 +1263,7 @@ class Session:
             self.disarm(tracee)
         elif not self.arm(tracee):
             return self.lose(tracee)
-        was_blocked = not tracee.parked
+        was_blocked = not tracee.parked or bool(tracee.entered)
         for other in list(self.numbers.values()):       # continue: everybody who was at the prompt goes on, else only this one
             if other.parked and (other is tracee or (not steps and other.seen)):
                 other.go()
@@ -1329,7 +1359,10 @@ class Session:
             if before is not None and self.current is None:
                 continue                # what was typed was meant for a thread that has ended
             go_on = self.run(line) and not arrived
-            if self.chosen is not None:
+            order, self.order = self.order, None
+            if order is not None and not self.leaving:
+                order()
+            elif self.chosen is not None:
                 tracee, self.chosen = self.chosen, None
                 go_on = self.go_to(tracee)
 
@@ -1337,9 +1370,6 @@ class Session:
         self.tracer.prepare()
         try:
             go_on = self.execute(lambda: self.pdb.run_line(line))
-            if self.afterwards is not None:
-                function, self.afterwards = self.afterwards, None
-                function()
             if self.breaks is not None:
                 if self.breaks.catches is not None:
                     self.breaks.catches.retire()
@@ -1391,6 +1421,7 @@ class Session:
         if evaluation and evaluation[0] != hands.ident():
             hands.interrupt(evaluation, Interrupted)
         try:
+            hands.end_visits()
             self.tracer.close()
             if self.pdb is not None:
                 self.pdb.clear_all_breaks()
@@ -1467,7 +1498,7 @@ def trace_of(error):
     return " (%s)" % ", ".join(lines[-4:])
 
 
-OWN_NAMES = ("pyinjectcode", "pythreadhacks", "pybreaks", "pycatch")
+OWN_NAMES = ("pyinjectcode", "pythreadhacks", "pybreaks", "pycatch", "pyenter")
 CURRENT = [None]                # the Session, while there is one
 PDB_CLASS = [None, None]        # the private pdb module and our class, kept for later sessions
 __file_name__ = "pyinjectcode"
@@ -1505,9 +1536,13 @@ def on_interrupt():
         if not evaluation or not hands.interrupt(evaluation, Interrupted):
             session.post("interrupt")
             return
-        end, reads = hands.monotonic() + ANSWER_S, session.reads
-        while evaluation and session.reads == reads and hands.monotonic() < end and hands.is_open():
-            hands.wait(0, hands.news(0), 10)
+        reads = session.reads
+        for attempt in range(2):
+            end = hands.monotonic() + ANSWER_S
+            while evaluation and session.reads == reads and hands.monotonic() < end and hands.is_open():
+                hands.wait(0, hands.news(0), 10)
+            if attempt or not evaluation or session.reads != reads or not session.pyenter().break_wait(session, ident):
+                break
         if evaluation and session.reads == reads and not session.over:
             leave_behind(session, ident)
     finally:

@@ -965,6 +965,12 @@ def first_line(function):
     return next((line for line in lines if line != code.co_firstlineno), code.co_firstlineno)
 
 
+def pending_calls_reach_threads():
+    """Any thread that waits for a semaphore runs pending calls when it is interrupted: 3.12 and on. Before,
+    only the main one does; a PyMutex (3.14, and later 3.13) again asks the main one only."""
+    return hasattr(sys, "monitoring")
+
+
 class LineSetter:
     """While it is entered, frame.f_lineno can be set by the thread that is stopped there: up to 3.11
     the frame must have a trace function of its own for that."""

@@ -99,7 +99,7 @@ void channel_close(struct channel *channel);
 
 /* --- payload.c --- */
 
-#define PAYLOAD_MODULES 4
+#define PAYLOAD_MODULES 5
 
 struct payload {
     struct buffer source[PAYLOAD_MODULES];

@@ -13,7 +13,7 @@
 
 #define PIECE_LINES 120
 
-static const char *const names[PAYLOAD_MODULES] = {"pythreadhacks", "pyinjectcode", "pybreaks", "pycatch"};
+static const char *const names[PAYLOAD_MODULES] = {"pythreadhacks", "pyinjectcode", "pybreaks", "pycatch", "pyenter"};
 
 static int read_file(const char *path, struct buffer *text) {
     FILE *file = fopen(path, "re");
