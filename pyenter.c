@@ -184,11 +184,11 @@ static void on_visit(int number, siginfo_t *info, void *context) {
     errno = saved;
 }
 
-/* A signal that the program does not use and this thread does not block; 0: there is none. */
+/* A signal that the program does not use and this thread (0: any) does not block; 0: there is none. */
 int find_free_signal(int tid) {
     char text[4096];
     unsigned long blocked = 0;  /* as far as we know, where there is no /proc */
-    ssize_t size = read_task_file(tid, "status", text, sizeof text);
+    ssize_t size = tid ? read_task_file(tid, "status", text, sizeof text) : 0;
     for (char *line = size > 0 ? text : NULL; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
         if (!strncmp(line, "SigBlk:", 7))
             read_hex(line + 7, &blocked);
@@ -199,6 +199,13 @@ int find_free_signal(int tid) {
             return number;
     }
     return 0;
+}
+
+/* Our own threads block all signals: this one hears the highest free one from now on, or no more. */
+void hear_visits(int on) {
+    int number = on ? find_free_signal(0) : 0;
+    uint64_t all = ~0ull, but_one = number ? ~(1ull << (number - 1)) : all;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &but_one, NULL, sizeof all);
 }
 
 static int is_ours(int number) {

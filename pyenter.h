@@ -17,6 +17,7 @@ typedef int (*visit_function)(void *argument, int is_lock);
 
 #pragma GCC visibility push(hidden)
 int find_free_signal(int tid);
+void hear_visits(int on);
 int find_visit(void);
 const char *send_visit(int slot, int tid, visit_function function, void *argument);
 int visit_state(int slot, const char **reason);

@@ -23,7 +23,8 @@ RAISE_LATER, RAISE_PENDING = 0, 1       # as in pyinjectcode.c; anything else is
 
 
 class Visit:
-    """One call of function(is_lock) in a blocked thread. `reason` says why there is none, None if it was called."""
+    """One call of function(is_lock, kept) in a blocked thread; kept is what a signal handler of the program has
+    raised there, or None. `reason` says why there is no call, None if there is one."""
 
     def __init__(self, ident, native, function):
         self.begun, self.function, self.reason = False, function, None
@@ -33,10 +34,10 @@ class Visit:
         else:
             self.wait(number)
 
-    def run(self, is_lock):
+    def run(self, is_lock, error):
         self.begun = True
         hands.wake(0)
-        return self.function(is_lock)
+        return self.function(is_lock, None if isinstance(error, pyinjectcode.Interrupted) else error)
 
     def wait(self, number):
         end = hands.monotonic() + ENTER_S
@@ -47,7 +48,7 @@ class Visit:
                 break
             if not state and hands.monotonic() > end:
                 hands.end_visits()
-                if not hands.visit_state(number) in ("inside", "left"):
+                if hands.visit_state(number) not in ("inside", "left"):
                     self.reason = "does not answer to a signal"
                     break
             hands.wait(0, seen, 2)
@@ -65,7 +66,7 @@ def enter(session):
         return session.pdb.error("%s %s" % (tracee, "is entered already" if tracee.entered else
                                             "has stopped: what you evaluate runs inside it already"))
     words = session.describe(tracee).partition(" in ")[2]
-    visit = Visit(tracee.ident, tracee.native, lambda is_lock: stay(session, tracee, words, is_lock))
+    visit = Visit(tracee.ident, tracee.native, lambda is_lock, kept: stay(session, tracee, words, is_lock, kept))
     if visit.reason is not None:
         return session.pdb.error("%s cannot be entered: it %s" % (tracee, visit.reason))
     while True:
@@ -77,10 +78,9 @@ def enter(session):
         hands.wait(0, seen, 1000)
 
 
-def stay(session, tracee, words, is_lock):
+def stay(session, tracee, words, is_lock, kept):
     """In the thread: the prompt, and then how it goes on."""
-    if session.over:
-        return None
+    tracee.kept = pyinjectcode.strip_traceback(kept) if kept is not None else None
     tracee.entered = "entered in " + words if words else "entered"
     tracee.error = None
     tracee.park(lambda: show(session, tracee))
@@ -192,7 +192,7 @@ def raise_in(session, tracee, error):
         tracee.error = error
         release(tracee)
     else:
-        visit = Visit(tracee.ident, tracee.native, lambda is_lock: order(tracee, error, is_lock))
+        visit = Visit(tracee.ident, tracee.native, lambda is_lock, kept: order(tracee, kept or error, is_lock))
         if visit.reason is not None:
             tracee.order = RAISE_LATER, None
             hands.raise_later(tracee.ident, later_class(error))
@@ -234,8 +234,8 @@ def break_wait(session, ident):
     """Raises in the thread `ident`, which evaluates and does not answer; False if nothing can."""
     native, orders = hands.native_id(ident), []
 
-    def visited(is_lock):
-        orders.append(make_order(pyinjectcode.Interrupted(), native, is_lock, later=False))
+    def visited(is_lock, kept):
+        orders.append(make_order(kept or pyinjectcode.Interrupted(), native, is_lock, later=False))
         hands.wake(0)
         return orders[0]
 

@@ -1867,6 +1867,22 @@ static int obey(PyObject *answer) {
     return how;
 }
 
+/* callable(is_lock, error or None). An exception may be raised in it that is not its own, an interrupt or by a
+ * signal handler of the program: it is called once more and told. */
+static PyObject *call_visitor(PyObject *callable, int is_lock) {
+    PyObject *type, *value, *traceback, *answer = py._PyObject_CallFunction_SizeT(callable, "iO", is_lock, py.None);
+    if (answer)
+        return answer;
+    py.PyErr_Fetch(&type, &value, &traceback);
+    py.PyErr_NormalizeException(&type, &value, &traceback);
+    if (value)
+        answer = py._PyObject_CallFunction_SizeT(callable, "iO", is_lock, value);
+    for (PyObject **object = (PyObject *[]){type, value, traceback, NULL}; *object; object++)
+        py.Py_DecRef(*object);
+    py.PyErr_Clear();
+    return answer;
+}
+
 /* In the thread, in the signal handler. It must not have the GIL, and its thread state must be the one
  * that Python finds for it. */
 static int run_visitor(void *argument, int is_lock) {
@@ -1883,8 +1899,7 @@ static int run_visitor(void *argument, int is_lock) {
     callable = visitor->callable;
     visitor->callable = NULL;
     if (callable) {
-        answer = py._PyObject_CallFunction_SizeT(callable, "i", is_lock);
-        py.PyErr_Clear();
+        answer = call_visitor(callable, is_lock);
         py.Py_DecRef(callable);
     }
     resume_tracing(&old);
@@ -1905,7 +1920,7 @@ static void forget_visitor(int slot) {
         py.Py_DecRef(callable);
 }
 
-/* visit(ident, native id, callable) -> the visit, an int: callable(is a lock wait: int) is called in the thread, soon;
+/* visit(ident, native id, callable) -> the visit, an int: callable(is a lock wait: int, error) is called in the thread, soon;
  * or why it is not: str, the rest of a sentence that begins with the thread */
 HAND(hand_visit) {
     unsigned long ident;
@@ -1943,6 +1958,14 @@ HAND(hand_end_visits) {
         if (visit_state(i, &reason) == VISIT_MISSED)
             forget_visitor(i);
     }
+    return none();
+}
+
+/* hear_visits(on): may this thread, one of ours, be visited? */
+HAND(hand_hear_visits) {
+    int on;
+    PARSE("i", &on);
+    hear_visits(on);
     return none();
 }
 
@@ -2116,8 +2139,8 @@ static struct PyMethodDef hands[] = {
     METHOD(cpu_time), METHOD(our_threads), METHOD(idents), METHOD(has_subinterpreters), METHOD(frame),
     METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe),
     METHOD(trace), METHOD(prepare), METHOD(breaks), METHOD(adopt), METHOD(renew), METHOD(raised), METHOD(load),
-    METHOD(namespace), METHOD(visit), METHOD(visit_state), METHOD(end_visits), METHOD(free_signal), METHOD(raiser),
-    METHOD(raise_later), METHOD(spawn),
+    METHOD(namespace), METHOD(visit), METHOD(visit_state), METHOD(end_visits), METHOD(hear_visits), METHOD(free_signal),
+    METHOD(raiser), METHOD(raise_later), METHOD(spawn),
 };
 
 /* The kinds of frames, by the names of wire.h, so that the payload does not repeat them. */

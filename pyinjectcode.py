@@ -838,12 +838,17 @@ class Session:
         self.streams.enter()
         self.evaluating.add(me)
         self.evaluation = evaluation
+        hears = me == self.owner and pythreadhacks.pending_calls_reach_threads()
         try:
             try:
+                if hears:
+                    hands.hear_visits(1)
                 return function()
             finally:
                 if hands.finish(evaluation):
                     absorb_interrupt()
+                if hears:
+                    hands.hear_visits(0)
         except KeyboardInterrupt:
             if hands.finish(evaluation):
                 absorb_interrupt(KeyboardInterrupt)
