@@ -15,7 +15,7 @@ How an exception gets out of such a wait (what CPython leaves open):
 
 sys = pythreadhacks.sys
 
-ENTER_S = 2.0           # a thread that has not taken our signal by then does not answer
+ENTER_S = 5.0           # a thread that has not taken our signal by then does not answer
 RAISE_S = 1.5           # an exception that has not been seen by then has not got through
 LATER_S = 0.3           # the same, of one that is not expected to
 

@@ -2017,10 +2017,30 @@ HAND(hand_raise_later) {
 
 /* ---- threads of ours ---- */
 
+/* PyThreadState_New() holds the lock of the list of thread states, without the GIL. A child that is forked
+ * meanwhile has that lock held for ever, and hangs as soon as it needs it. So fork() waits for us: a
+ * handler of pthread_atfork, which runs before malloc's locks are taken. */
+static volatile uint32_t fork_lock;
+
+static void before_fork(void) {
+    lock(&fork_lock);
+}
+
+static void after_fork_in_parent(void) {
+    unlock(&fork_lock);
+}
+
 /* The GIL for a thread of ours, whose code no tool of the program shall see (coverage, a profiler: from
  * 3.12 on they see all threads; before 3.11 none of ours). */
 static int enter_python(void) {
-    int held = py.PyGILState_Ensure();
+    int held = 1;               /* PyGILState_UNLOCKED: the release deletes the thread state */
+    lock(&fork_lock);
+    PyThreadState *own = py.PyGILState_GetThisThreadState() ? NULL : py.PyThreadState_New(py.PyInterpreterState_Main());
+    unlock(&fork_lock);
+    if (own)
+        py.PyEval_RestoreThread(own);
+    else
+        held = py.PyGILState_Ensure();
     if (py.PyThreadState_EnterTracing)
         py.PyThreadState_EnterTracing(py.PyThreadState_Get());
     note_own_thread(0, pthread_self());
@@ -2359,6 +2379,7 @@ static void after_fork_in_child(void) {
     close_fd(&pydb_state.in_write);
     close_fd(&pydb_state.out_read);
     end_visits();
+    fork_lock = 0;
     forked = 1;
     bell_lock = 0;
     state_lock = queue_lock = write_lock = 0;
@@ -2446,7 +2467,7 @@ EXPORT void *pydb_entry(const char *python, struct pydb_note *note, const char *
         return NULL;
     }
     if (!prepared)
-        __register_atfork(NULL, NULL, after_fork_in_child, NULL);
+        __register_atfork(before_fork, after_fork_in_parent, after_fork_in_child, NULL);
     prepared = 1;
     lock(&state_lock);
     session_open = 1;

@@ -1542,8 +1542,8 @@ def on_interrupt():
             session.post("interrupt")
             return
         reads = session.reads
-        for attempt in range(2):
-            end = hands.monotonic() + ANSWER_S
+        for attempt in range(2):        # the second time its lock wait was told to raise
+            end = hands.monotonic() + (ANSWER_S if not attempt else 5)
             while evaluation and session.reads == reads and hands.monotonic() < end and hands.is_open():
                 hands.wait(0, hands.news(0), 10)
             if attempt or not evaluation or session.reads != reads or not session.pyenter().break_wait(session, ident):

@@ -36,6 +36,15 @@ end_service() {
     fi 2>/dev/null
 }
 
+# If you have freed it, it has something to say; a second at most.
+hear_service() {
+    tries=0
+    until grep -q 'open for business' "$log" || [ "$tries" -ge 10 ]; do
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+}
+
 # An interpreter that pydbattach serves.
 find_python() {
     python=${PYTHON:-python3}
@@ -76,12 +85,15 @@ find_right() {
 attach() {
     if [ -t 0 ] && [ -t 1 ]; then
         say 'try:  threads   where   p order   thread 2   where   p self.stock'
+        say 'and:  thread 1   enter   p threading.current_thread()   raise TimeoutError   continue'
         say 'and:  q  to leave. The service runs on after that, but this demo ends it.'
     else
-        set -- -c threads -c where -c 'p order' -c 'thread 2' -c where -c 'p self.stock'
+        set -- -c threads -c where -c 'p order' -c 'thread 2' -c where -c 'p self.stock' \
+            -c 'thread 1' -c enter -c 'raise! TimeoutError("freed by hand")'
         [ -z "$right" ] || right='sudo -n'
         say 'no terminal here, so this runs a few commands of Pdb and leaves:'
-        say "./pydbattach.sh -c threads -c where -c 'p order' -c 'thread 2' -c where -c 'p self.stock' $service"
+        say "./pydbattach.sh -c threads -c where -c 'p order' -c 'thread 2' -c where -c 'p self.stock' \\"
+        say "    -c 'thread 1' -c enter -c 'raise! TimeoutError(\"freed by hand\")' $service"
     fi
     # Ctrl-C belongs to the session now; the shell only must not end before it.
     trap : INT
@@ -98,6 +110,9 @@ main() {
     start_service
     find_right
     attach 2>&1
+    status=$?
+    hear_service
+    return "$status"
 }
 
 main "$@"

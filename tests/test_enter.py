@@ -1,12 +1,16 @@
 # test_enter.py - enter, leave, raise: inside a thread that hangs.
 # SPDX-License-Identifier: MIT
 
+import os
 import re
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
 import pythons
-from support import read_status, wait_blocked, wait_until
+from support import HERE, TOP, compile_c, list_threads, make_environment, read_status, wait_blocked, wait_until
 
 KINDS = ["lock", "timed", "with", "rlock", "join", "queue", "condition", "event", "sleep", "recv", "select", "asyncio", "task"]
 LOCKS = KINDS[:8]
@@ -14,7 +18,8 @@ MAIN = "__import__('__main__')"
 OWN = "p [(m.local.mine, m.context.get(), m.threading.current_thread().name) for m in [%s]][0]" % MAIN
 
 every_python = pytest.mark.parametrize("python", pythons.ALL, ids=str)
-some_pythons = pytest.mark.parametrize("python", sorted({*pythons.ENDS, pythons.ONE}, key=pythons.ALL.index), ids=str)
+SOME = sorted({*pythons.ENDS, pythons.ONE}, key=pythons.ALL.index)
+some_pythons = pytest.mark.parametrize("python", SOME, ids=str)
 
 
 def frees_at_once(python, kind):
@@ -130,3 +135,264 @@ def test_signals_are_as_before_while_entered_and_after(victim, attach, python):
     seen.cmd("leave")
     seen.quit()
     target.assert_unharmed()
+
+
+WEDGE = """
+import threading, time
+lock = threading.Lock(); lock.acquire()
+def wait():
+    lock.acquire()
+threading.Thread(target=wait, name="worker", daemon=True).start()
+print("ready", flush=True)
+try:
+    time.sleep(3600)
+except TimeoutError:
+    pass
+lock.release()
+print("released", flush=True)
+time.sleep(3600)
+"""
+
+
+@every_python
+@pytest.mark.parametrize("where", ["beside", "main", "worker"])
+def test_interrupt_ends_an_evaluation_that_wants_the_held_lock(victim, attach, python, where):
+    target = victim(python, source=WEDGE, blocked=True)
+    seen = attach("-t", "worker" if where == "worker" else "1", target.pid)
+    if where != "beside":
+        assert "is entered" in seen.cmd("enter")
+    seen.send("!lock.acquire()\n")
+    wait_until(lambda: seen.child.expect([r"acquire\(\)\r", "nothing"]) == 0)
+    assert wait_until(lambda: not target_runs(target)), "it does not wait"
+    seen.interrupt()
+    shown = seen.prompt()
+    if where == "main" or python.minor == 12 or (python.minor == 13 and "left behind" not in shown):
+        assert shown.endswith("*** KeyboardInterrupt\n")
+        assert seen.cmd("p lock.locked()") == "True\n"
+        if where != "beside":
+            assert "is blocked in" in seen.cmd("leave")
+        seen.quit()
+        target.assert_unharmed()
+        return
+    assert "left behind" in shown
+    assert seen.cmd("p lock.locked()") == "True\n"      # the session goes on
+    if where == "worker":
+        assert seen.cmd("leave") == '*** thread 2 "worker" is still evaluating\n'
+    seen.quit()
+    assert wait_until(lambda: read_status(target.pid)["TracerPid"] == "0")
+    target.end()
+
+
+def target_runs(target):
+    """Something in it has run within the last 50 ms."""
+    before = [switches(target.pid, tid) for tid in list_threads(target.pid)]
+    time.sleep(0.05)
+    return before != [switches(target.pid, tid) for tid in list_threads(target.pid)]
+
+
+def switches(pid, tid):
+    return read_status(pid, tid)["voluntary_ctxt_switches"]
+
+
+SIGNALLED = """
+import signal, time
+%s
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
+
+@some_pythons
+@pytest.mark.parametrize("line", ["for n in range(35, 65): signal.signal(n, print)",
+                                  "for n in range(35, 65): signal.signal(n, signal.SIG_IGN)"])
+def test_program_that_uses_all_realtime_signals_is_refused(victim, attach, python, line):
+    target = victim(python, source=SIGNALLED % line, blocked=True)
+    seen = attach(target.pid)
+    assert seen.cmd("enter") == ('*** thread 1 "MainThread" cannot be entered: '
+                                 "it gets no signal: the program uses or blocks all real-time signals\n")
+    assert seen.cmd("raise! TimeoutError").startswith(
+        'pydbattach: TimeoutError will be raised in thread 1 "MainThread" when it returns from time.sleep(3600)\n'
+        if python.minor > 10 else 'pydbattach: TimeoutError will be raised in thread 1 "MainThread" when it returns from ')
+    seen.quit()
+    target.assert_unharmed()
+
+
+def test_free_signal_is_taken_among_used_ones(victim, attach):
+    """All but 40 are used or ignored, and stay so."""
+    target = victim(source=SIGNALLED % "for n in range(35, 65): n == 40 or signal.signal(n, signal.SIG_IGN if n % 2 else print)",
+                    blocked=True)
+    seen = attach(target.pid)
+    assert "is entered" in seen.cmd("enter")
+    seen.cmd("leave")
+    seen.quit()
+    target.assert_unharmed()
+
+
+def test_thread_that_runs_c_code_is_not_entered(victim, attach):
+    target = victim(source="import hashlib\nprint('ready', flush=True)\nhashlib.pbkdf2_hmac('sha256', b'a', b'b', 10 ** 9)\n")
+    seen = attach(target.pid)
+    assert seen.cmd("enter") == '*** thread 1 "MainThread" cannot be entered: it is not blocked in a system call\n'
+    seen.quit()
+    target.assert_unharmed()
+
+
+@some_pythons
+def test_words_of_enter_leave_and_raise(victim, attach, python):
+    """What they say when there is nothing to enter, leave or raise; and the question before raise."""
+    target = victim(python, "waits", args=["main"], blocked=True)
+    seen = attach(target.pid)
+    assert seen.cmd("leave") == "*** no thread is entered here; see `enter`\n"
+    assert seen.cmd("raise") == "*** raise what? An exception class or instance: raise TimeoutError\n"
+    assert seen.cmd("raise! 1") == "*** not an exception: 1\n"
+    assert seen.cmd("raise! no_such_name") == "*** NameError: name 'no_such_name' is not defined\n"
+    seen.cmd("enter")
+    assert seen.cmd("enter") == '*** thread 1 "MainThread" is entered already\n'
+    assert seen.cmd("jump 1").startswith("*** thread 1 is blocked; this needs a thread that has stopped")
+    assert re.search(r'^\* 1 +"MainThread" .* entered in ', seen.cmd("threads"), re.M)
+    seen.send("raise TimeoutError\n")
+    seen.expect(re.escape('raise TimeoutError in thread 1 "MainThread"? (y or n) '))
+    seen.send("n\n")
+    assert seen.prompt().endswith("*** not raised\n")
+    seen.send("raise TimeoutError\n")
+    seen.expect(re.escape('raise TimeoutError in thread 1 "MainThread"? (y or n) '))
+    seen.send("y\n")
+    assert 'pydbattach: TimeoutError raised in thread 1 "MainThread"\n' in seen.prompt()
+    assert seen.cmd("enter") == '*** thread 1 "MainThread" has stopped: what you evaluate runs inside it already\n'
+    assert seen.cmd("raise! ValueError(7)") == 'pydbattach: ValueError will be raised in thread 1 "MainThread" when it goes on\n'
+    seen.send("c\n")
+    assert wait_until(lambda: "ValueError: 7" in target.stderr, 20)
+
+
+def test_script_must_say_that_it_is_sure(victim, batch):
+    target = victim(pythons.ONE, "waits", args=["main"], blocked=True)
+    done = batch("-c", "raise TimeoutError", target.pid)
+    assert done.stdout == "*** not confirmed; in a script use raise! TimeoutError\n"
+    target.assert_unharmed()
+
+
+@every_python
+def test_entered_thread_that_is_let_go_stops_when_its_wait_ends(victim, attach, python):
+    """next and continue after enter: as for a blocked thread."""
+    target = victim(python, "waits", args=["others"], blocked=True)
+    seen = attach("-t", "recv", target.pid)
+    assert "is entered" in seen.cmd("enter")
+    seen.cmd("!pair[1].send(b'x')")         # comes while the thread stands
+    assert seen.cmd("p 1") == "1\n"
+    assert "waits.py" in seen.cmd("next")
+    assert seen.cmd("p threading.current_thread().name") == "'recv'\n"
+    seen.cmd("thread lock")
+    assert "is entered" in seen.cmd("enter")
+    seen.send("next\n")
+    seen.expect("is still in ")
+    seen.interrupt()
+    assert "is blocked in" in seen.prompt()
+    seen.quit()
+    assert wait_until(lambda: "recv returned" in target.stdout, 20)
+
+
+@pytest.mark.parametrize("python, how", [(python, "detach") for python in pythons.ALL]
+                         + [(python, how) for python in SOME for how in ("kill", "hang up")], ids=str)
+def test_leaving_while_entered_leaves(victim, attach, python, how):
+    target = victim(python, "waits", args=["others"], blocked=True)
+    seen = attach(target.pid)
+    for name in ("1", "lock", "recv", "timed"):
+        seen.cmd("thread " + name)
+        assert "is entered" in seen.cmd("enter")
+    if how == "detach":
+        seen.quit()
+    elif how == "kill":
+        os.kill(seen.processes()["pydbclient"], signal.SIGKILL)
+    else:
+        seen.hang_up()
+    target.assert_unharmed(20)
+    target.end()
+
+
+ENDS = """
+import os, sys, threading, time
+def wait():
+    time.sleep(3600)
+threading.Thread(target=wait, name="worker", daemon=sys.argv[1] == "daemon").start()
+print("ready", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.02)
+"""
+
+
+@every_python
+def test_process_ends_while_a_daemon_thread_is_entered(victim, attach, python):
+    target = victim(python, source=ENDS, args=["daemon"])
+    seen = attach("-t", "worker", target.pid)
+    assert "is entered" in seen.cmd("enter")
+    target.write("go", "")
+    seen.expect("has exited|detached", 30)
+    assert target.finish(30) == 0
+    assert target.stderr == ""
+
+
+FORKS = """
+import os, time
+pipe, write = os.pipe()
+me = os.getpid()
+print("ready", flush=True)
+os.read(pipe, 1)
+if os.getpid() != me:
+    os._exit(7)
+time.sleep(3600)
+"""
+
+
+@every_python
+def test_fork_inside_an_entered_thread(victim, attach, python):
+    """The child has the stack of the entered thread, and goes back to its wait, which goes on there, too."""
+    target = victim(python, source=FORKS, blocked=True)
+    seen = attach(target.pid)
+    assert "is entered" in seen.cmd("enter")
+    assert "Error" not in seen.cmd("!child = os.fork()"), seen.screen
+    assert seen.cmd("p os.write(write, b'xx')") == "2\n"
+    assert seen.cmd("p os.waitpid(child, 0)[1] >> 8") == "7\n"
+    seen.quit()
+    target.assert_unharmed(stderr=target.stderr)
+
+
+FORK_LOOP = """
+import os, time
+print("ready", flush=True)
+children = 0
+while not os.path.exists("stop"):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    children, end = children + 1, time.monotonic() + 10
+    while os.waitpid(child, os.WNOHANG)[0] == 0:
+        if time.monotonic() > end:
+            os.kill(child, 9)
+            print("a child hangs", flush=True)
+            os._exit(1)
+        time.sleep(0.001)
+print("all children have ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("python", [python for python in pythons.ALL if python.minor <= 12], ids=str)
+def test_fork_waits_for_our_new_thread_state(victim, batch, tmp_path, python):
+    """Up to 3.11 a child that is forked while our thread is put into the list of threads would hang."""
+    library = compile_c(os.path.join(HERE, "c", "slow_list_lock.c"), str(tmp_path / "slow.so"), "-shared", "-fPIC")
+    with open(library, "rb") as file:
+        target = victim(python, source=FORK_LOOP, files={"slow.so": file.read()}, env={"LD_PRELOAD": "./slow.so"})
+    for _ in range(2):
+        assert batch("-c", "p 6 * 7", target.pid).stdout == "42\n"
+    target.write("stop", "")
+    assert target.finish(30) == 0
+    assert target.stdout.endswith("all children have ended\n")
+
+
+@some_pythons
+def test_demo_frees_the_service(python, home):
+    if python.root:
+        python = pythons.Python("host", sys.executable, None)
+    done = subprocess.run([os.path.join(TOP, "demo", "demo.sh")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60,
+                          env=make_environment(home, PYTHON=python.path), encoding="utf-8")
+    assert "TimeoutError raised in thread 1" in done.stdout
+    assert "shop: order 3 is put off: TimeoutError('freed by hand')\n" in done.stdout
+    assert done.returncode == 0
