@@ -50,6 +50,7 @@
 
 #define CLIENT_MS 10000         /* a client that has not spoken by then will not come */
 #define HANGUP_MS 250           /* an evaluator that is still busy so long after the client has gone is interrupted */
+#define FORK_MS 1000            /* a fork() waits no longer for a thread of ours */
 #define GIL_US 2000             /* so long the evaluator keeps the GIL while it compiles the payload */
 #define BYE_MS 1000             /* and so long the keeper waits for the GIL before it leaves the rest to a waiting evaluator */
 
@@ -2021,12 +2022,20 @@ HAND(hand_raise_later) {
  * meanwhile has that lock held for ever, and hangs as soon as it needs it. So fork() waits for us: a
  * handler of pthread_atfork, which runs before malloc's locks are taken. */
 static volatile uint32_t fork_lock;
+static volatile int fork_holder;        /* the thread that forks */
 
 static void before_fork(void) {
-    lock(&fork_lock);
+    struct timespec t = {0, 100000};
+    for (int64_t end = now_ms() + FORK_MS; !try_lock(&fork_lock); syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL))
+        if (now_ms() > end)
+            return;
+    fork_holder = syscall(SYS_gettid);
 }
 
 static void after_fork_in_parent(void) {
+    if (fork_holder != syscall(SYS_gettid))
+        return;
+    fork_holder = 0;
     unlock(&fork_lock);
 }
 
@@ -2379,7 +2388,7 @@ static void after_fork_in_child(void) {
     close_fd(&pydb_state.in_write);
     close_fd(&pydb_state.out_read);
     end_visits();
-    fork_lock = 0;
+    fork_lock = fork_holder = 0;
     forked = 1;
     bell_lock = 0;
     state_lock = queue_lock = write_lock = 0;

@@ -154,8 +154,8 @@ time.sleep(3600)
 """
 
 
-@every_python
-@pytest.mark.parametrize("where", ["beside", "main", "worker"])
+@pytest.mark.parametrize("python, where", [(python, "beside") for python in pythons.ALL]
+                         + [(python, where) for python in SOME for where in ("main", "worker")], ids=str)
 def test_interrupt_ends_an_evaluation_that_wants_the_held_lock(victim, attach, python, where):
     target = victim(python, source=WEDGE, blocked=True)
     seen = attach("-t", "worker" if where == "worker" else "1", target.pid)
@@ -192,6 +192,30 @@ def target_runs(target):
 
 def switches(pid, tid):
     return read_status(pid, tid)["voluntary_ctxt_switches"]
+
+
+POLLS = """
+import ctypes, threading, time
+libc = ctypes.CDLL(None)
+def poll():
+    print("poll returned", libc.poll(None, 0, -1), flush=True)
+for _ in range(4):
+    threading.Thread(target=poll, daemon=True).start()
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
+
+@some_pythons
+def test_no_other_thread_sees_the_signal(victim, attach, python):
+    """C code that does not try again after EINTR is not disturbed in threads that nobody enters."""
+    target = victim(python, source=POLLS, blocked=True)
+    seen = attach(target.pid)
+    for _ in range(5):
+        assert "is entered" in seen.cmd("enter")
+        seen.cmd("leave")
+    seen.quit()
+    target.assert_unharmed()
 
 
 SIGNALLED = """
@@ -291,7 +315,7 @@ def test_entered_thread_that_is_let_go_stops_when_its_wait_ends(victim, attach, 
 
 
 @pytest.mark.parametrize("python, how", [(python, "detach") for python in pythons.ALL]
-                         + [(python, how) for python in SOME for how in ("kill", "hang up")], ids=str)
+                         + [(pythons.ONE, "kill"), (pythons.NEWEST, "hang up")], ids=str)
 def test_leaving_while_entered_leaves(victim, attach, python, how):
     target = victim(python, "waits", args=["others"], blocked=True)
     seen = attach(target.pid)
