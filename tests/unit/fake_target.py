@@ -287,7 +287,7 @@ def client(tmp_path):
     started = []
     payload = tmp_path / "payload"
     payload.mkdir()
-    for name in ("pythreadhacks.py", "pyinjectcode.py", "pybreaks.py", "pycatch.py"):
+    for name in ("pythreadhacks.py", "pyinjectcode.py", "pybreaks.py", "pycatch.py", "pyenter.py"):
         (payload / name).write_text(SMALL_PAYLOAD)
     (tmp_path / "home").mkdir(mode=0o700)
 

@@ -24,7 +24,8 @@ def test_payload_and_options_are_sent(target, client):
     options, pieces = target.take_payload()
     assert sorted(options) == ["batch 1", "pid %d" % os.getpid(), "thread Wörker 1"]
     small = b"1\x00# small\n\ndef function():\n    pass\n"
-    assert pieces == [name + b"\x00" + small for name in (b"pythreadhacks", b"pyinjectcode", b"pybreaks", b"pycatch")]
+    names = (b"pythreadhacks", b"pyinjectcode", b"pybreaks", b"pycatch", b"pyenter")
+    assert pieces == [name + b"\x00" + small for name in names]
 
 
 def test_payload_is_cut_where_statements_begin(target, client):
