@@ -27,6 +27,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -56,29 +57,31 @@ struct place {
 
 /* ---- x86-64 ---- */
 
-static int is_syscall(const unsigned char *instruction) {
-    return instruction[0] == 0x0f && instruction[1] == 0x05;
+/* Read as foreign memory: the bytes before a pc need not be there. */
+static int is_syscall(unsigned long pc) {
+    unsigned char code[2];
+    struct iovec local = {code, sizeof code}, remote = {(void *)pc, sizeof code};
+    return syscall(SYS_process_vm_readv, syscall(SYS_getpid), &local, 1, &remote, 1, 0) == sizeof code
+        && code[0] == 0x0f && code[1] == 0x05;
 }
 
 /* 0, or -1 where it has interrupted something else. */
 static int find_call(const ucontext_t *context, struct place *place) {
     const greg_t *registers = context->uc_mcontext.gregs;
-    const unsigned char *pc = (const unsigned char *)registers[REG_RIP];
-    *place = (struct place){registers[REG_RAX], {registers[REG_RDI], registers[REG_RSI], registers[REG_RDX]}};
-    if (is_syscall(pc))
-        return 0;
-    place->number = -1;
-    return is_syscall(pc - 2) && registers[REG_RAX] == -EINTR ? 0 : -1;
+    unsigned long pc = registers[REG_RIP];
+    int returned = registers[REG_RAX] == -EINTR;
+    *place = (struct place){returned ? -1 : registers[REG_RAX], {registers[REG_RDI], registers[REG_RSI], registers[REG_RDX]}};
+    return is_syscall(returned ? pc - 2 : pc) ? 0 : -1;
 }
 
 static unsigned long stack_pointer(const ucontext_t *context) {
     return context->uc_mcontext.gregs[REG_RSP];
 }
 
-/* A call that the kernel would restart returns EINTR instead. */
+/* Of a thread at such a call: one that the kernel would restart returns EINTR instead. */
 static void interrupt_call(ucontext_t *context) {
     greg_t *registers = context->uc_mcontext.gregs;
-    if (is_syscall((const unsigned char *)registers[REG_RIP])) {
+    if (registers[REG_RAX] != -EINTR) {
         registers[REG_RIP] += 2;
         registers[REG_RAX] = -EINTR;
     }
@@ -150,7 +153,8 @@ static const char *judge_place(const ucontext_t *context, struct place *place) {
         return "waits for the GIL";
     if (place->number == SYS_futex && operation == FUTEX_WAIT && place->arguments[2] == 2)
         return "waits inside malloc";
-    if (place->number >= 0 && place->number != SYS_futex && !is_safe(place->number))
+    int waits = operation == FUTEX_WAIT || operation == FUTEX_WAIT_BITSET;
+    if (place->number >= 0 && !(place->number == SYS_futex ? waits : is_safe(place->number)))
         return "is in a system call that must not be interrupted";
     return NULL;
 }

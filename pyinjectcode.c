@@ -1822,16 +1822,26 @@ static void stop_tracing(struct tracing *old) {
     memset(old, 0, sizeof *old);
     if (py.PyThreadState_EnterTracing)
         py.PyThreadState_EnterTracing(thread);
-    if (offset < 3 || (!((void **)thread)[offset - 2] && !((void **)thread)[offset - 3]))
+    if (offset < 3)
         return;
-    *old = (struct tracing){((Py_tracefunc *)thread)[offset - 3], ((Py_tracefunc *)thread)[offset - 2],
-                            ((PyObject **)thread)[offset - 1], ((PyObject **)thread)[offset]};
-    if (old->profile_object)
-        py.Py_IncRef(old->profile_object);
-    if (old->trace_object)
-        py.Py_IncRef(old->trace_object);
-    py.PyEval_SetTrace(NULL, NULL);
-    py.PyEval_SetProfile(NULL, NULL);
+    if ((old->profile = ((Py_tracefunc *)thread)[offset - 3])) {
+        if ((old->profile_object = ((PyObject **)thread)[offset - 1]))
+            py.Py_IncRef(old->profile_object);
+        py.PyEval_SetProfile(NULL, NULL);
+    }
+    struct traced *traced = *find_traced(pthread_self());
+    Py_tracefunc trace = ((Py_tracefunc *)thread)[offset - 2];
+    if (trace == trace_event && traced) {       /* ours knows what to leave out, the program's below it does not */
+        old->trace = traced->old_function;
+        old->trace_object = traced->old_object;
+        traced->old_function = NULL;
+        traced->old_object = NULL;
+    } else if (trace && trace != trace_event) {
+        old->trace = trace;
+        if ((old->trace_object = ((PyObject **)thread)[offset]))
+            py.Py_IncRef(old->trace_object);
+        py.PyEval_SetTrace(NULL, NULL);
+    }
 }
 
 static void resume_tracing(struct tracing *old) {

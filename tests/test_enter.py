@@ -218,6 +218,45 @@ def test_no_other_thread_sees_the_signal(victim, attach, python):
     target.assert_unharmed()
 
 
+TRACED = """
+import sys, time
+files = set()
+def tracer(frame, event, arg):
+    files.add(frame.f_code.co_filename.rpartition("/")[2])
+    return tracer
+def profiler(frame, event, arg):
+    files.add(frame.f_code.co_filename.rpartition("/")[2])
+sys.settrace(tracer)
+sys.setprofile(profiler)
+def wait():
+    time.sleep(3600)
+print("ready", flush=True)
+try:
+    wait()
+except TimeoutError:
+    pass
+same = sys.gettrace() is tracer and sys.getprofile() is profiler
+sys.settrace(None)
+sys.setprofile(None)
+print(same, sorted(files), flush=True)
+time.sleep(3600)
+"""
+
+
+@every_python
+def test_tracer_and_profiler_of_the_program_do_not_see_us(victim, attach, python):
+    target = victim(python, source=TRACED, blocked=True)
+    seen = attach(target.pid)
+    for _ in range(2):
+        assert "is entered" in seen.cmd("enter")
+        assert seen.cmd("p 6 * 7") == "42\n"
+        seen.cmd("leave")
+    assert "TimeoutError raised in thread 1" in seen.cmd("raise! TimeoutError")
+    seen.quit()
+    assert wait_until(lambda: target.stdout.count("\n") == 2, 20)
+    assert target.stdout == "ready\nTrue ['victim.py']\n"
+
+
 SIGNALLED = """
 import signal, time
 %s
@@ -239,6 +278,43 @@ def test_program_that_uses_all_realtime_signals_is_refused(victim, attach, pytho
         if python.minor > 10 else 'pydbattach: TimeoutError will be raised in thread 1 "MainThread" when it returns from ')
     seen.quit()
     target.assert_unharmed()
+
+
+@some_pythons
+def test_thread_that_blocks_all_signals_is_refused(victim, attach, python):
+    """Where there is no /proc that is found out by waiting; what was pending is gone then."""
+    line = "signal.signal(60, print); signal.pthread_sigmask(signal.SIG_BLOCK, set(range(35, 65)) - {60})"
+    target = victim(python, source=SIGNALLED % line, blocked=True)
+    seen = attach(target.pid)
+    reason = "does not answer to a signal" if python.root else "gets no signal: the program uses or blocks all real-time signals"
+    assert seen.cmd("enter") == '*** thread 1 "MainThread" cannot be entered: it %s\n' % reason
+    seen.quit()
+    assert int(read_status(target.pid)["SigPnd"], 16) == 0
+    target.assert_unharmed()
+
+
+FIFO = """
+import os
+os.mkfifo("fifo")
+print("ready", flush=True)
+os.open("fifo", os.O_RDONLY)
+print("opened", flush=True)
+os._exit(0)
+"""
+
+
+@some_pythons
+def test_call_that_the_linker_makes_is_not_entered_and_goes_on(victim, attach, python):
+    target = victim(python, source=FIFO, blocked=True)
+    seen = attach(target.pid)
+    assert seen.cmd("enter") == ('*** thread 1 "MainThread" cannot be entered: '
+                                 "it is in a system call that must not be interrupted\n")
+    assert "blocked in" in seen.cmd("thread")
+    seen.quit()
+    target.assert_unharmed()
+    os.close(os.open(os.path.join(target.place, "fifo"), os.O_WRONLY))
+    assert target.finish() == 0
+    assert target.stdout == "ready\nopened\n"
 
 
 def test_free_signal_is_taken_among_used_ones(victim, attach):
