@@ -1832,10 +1832,12 @@ static void stop_tracing(struct tracing *old) {
     struct traced *traced = *find_traced(pthread_self());
     Py_tracefunc trace = ((Py_tracefunc *)thread)[offset - 2];
     if (trace == trace_event && traced) {       /* ours knows what to leave out, the program's below it does not */
+        others -= is_other(traced);
         old->trace = traced->old_function;
         old->trace_object = traced->old_object;
         traced->old_function = NULL;
         traced->old_object = NULL;
+        others += is_other(traced);
     } else if (trace && trace != trace_event) {
         old->trace = trace;
         if ((old->trace_object = ((PyObject **)thread)[offset]))
@@ -1850,9 +1852,11 @@ static void resume_tracing(struct tracing *old) {
         py.PyThreadState_LeaveTracing(py.PyThreadState_Get());
     if (old->profile)
         py.PyEval_SetProfile(old->profile, old->profile_object);
-    if (old->trace && traced) {         /* ours is on top now */
+    if (old->trace && traced && traced->on) {   /* ours is on top now */
+        others -= is_other(traced);
         traced->old_function = old->trace;
         traced->old_object = old->trace_object;
+        others += is_other(traced);
         old->trace_object = NULL;
     } else if (old->trace) {
         py.PyEval_SetTrace(old->trace, old->trace_object);
