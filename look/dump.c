@@ -544,7 +544,7 @@ int print_holder(const char *text) {
     options = &none;
     if (read_pid(text, &pid))
         return 2;
-    int status = find_process(&target, pid, 0) || ask_permission(&target) ? -1 : run_watched(find_holder, &target);
+    int status = find_target(&target, pid) ? -1 : run_watched(find_holder, &target);
     if (status < 0)
         status = complain(&target);
     close_target(&target);

@@ -2,8 +2,9 @@
  * look.h - what the files of pydblook hand to each other.
  *
  * Everything here looks from outside: /proc and process_vm_readv, no ptrace, no file of the target
- * is opened (but for `dump`: native.c stops threads and opens what is mapped, source.c opens sources). All that comes from the target's memory is hostile until checked: reads are counted
- * (READS_AT_MOST), walks are bounded, every address must lie in a mapping of the right kind.
+ * is opened (but for `dump`: native.c stops threads and opens what is mapped, source.c opens sources). All that
+ * comes from the target's memory is hostile until checked: reads are counted (READS_AT_MOST), walks are bounded,
+ * every address must lie in a mapping of the right kind.
  *
  *   target.c  a process: /proc, the right to read it, its memory map
  *   states.c  stopped, frozen, in uninterruptible sleep ...

@@ -110,12 +110,13 @@ def test_dump_in_the_session(python, victim, attach):
 
 
 @pytest.mark.parametrize("python", pythons.ENDS, ids=str)
-def test_dump_with_c_frames_in_the_session(python, victim, attach, batch):
+def test_dump_with_c_frames_and_variables_in_the_session(python, victim, attach, batch):
     target = victim(python, "deadlock", blocked=True)
     session = attach(target.pid, seconds=60, NO_COLOR="1")
     shown = session.cmd("dump native")
     assert re.search(r"^    \S.*, \S+/libc\.so\.6(\+0x[0-9a-f]+)?$", shown, re.M)
     assert "(no C frames" not in shown
+    assert re.search(r"^ +secret = 1004$", session.cmd("dump locals"), re.M)
     session.quit()
     target.assert_unharmed()
     done = batch("-c", "dump native", "-c", "p 6*7", target.pid)

@@ -142,6 +142,7 @@ def test_core_as_text(stuck, batch, cores):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("core of process %d: " % target.pid)
     assert "    inner(), " in done.stdout
+    assert re.search(r"^ +seconds = 3600$", batch("--dump", "--locals", "--core", core).stdout, re.M)
     target.end()
 
 

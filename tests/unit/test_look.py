@@ -174,4 +174,4 @@ def test_forged_memory_gets_one_line_or_a_plan(compiled):
 def test_list_shows_each_interpreter(python, victim):
     target = victim(python, name="sleep", blocked=True)
     row = next(line for line in look("list").stdout.splitlines() if line.split()[0] == str(target.pid))
-    assert re.match(r" *%d root +%s +1 +\d+s .*sleep\.py$" % (target.pid, re.escape(python.version)), row)
+    assert re.match(r" *%d root +%s\.\d+\S* +1 +\d+s .*sleep\.py$" % (target.pid, re.escape(python.version)), row)
