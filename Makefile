@@ -66,7 +66,11 @@ build/asan/pydbclient: $(CLIENT)
 build/asan/pydblook-fuzz: $(LOOK) tests/unit/look_fuzz.c
 	$(call compile,$(SANITIZE) -pthread -Wl$(comma)--wrap=process_vm_readv)
 
-asan: build/asan/pydblook build/asan/pydbclient  ## build look and client with sanitizers
+# Values read through a memory that lies.
+build/asan/locals-fuzz: $(filter-out look/pydblook.c,$(LOOK)) tests/unit/locals_fuzz.c
+	$(call compile,$(SANITIZE) -pthread,-ldl)
+
+asan: build/asan/pydblook build/asan/pydbclient build/asan/locals-fuzz  ## build look and client with sanitizers
 
 deps:  ## install what the build, the tests and lint need (apt, pip, debootstrap; quick if it is there)
 	@tests/deps.sh all

@@ -9,11 +9,9 @@ import pytest
 
 import pythons
 import support
+from test_dump_core import make_core
 
-# 3.6 and 3.7 can be dumped, but not attached to.
-OLD = [pythons.Python(name, pythons.find_pyenv(name), None) for name in ("3.6", "3.7")]
-DUMPED = ([] if os.environ.get("PYDBATTACH_PYTHONS") else OLD) + pythons.ALL
-every_python = pytest.mark.parametrize("python", DUMPED, ids=str)
+every_python = pytest.mark.parametrize("python", pythons.DUMP, ids=str)
 ALL_OF_IT = ["--depth", 20, "--length", 10000, "--width", 99999]
 
 
@@ -85,6 +83,20 @@ def test_variables_of_every_kind_of_frame(python, victim, batch):
 
 
 @pytest.mark.parametrize("python", pythons.ENDS, ids=str)
+def test_variables_beside_c_frames_and_in_a_core_file_are_the_same(python, victim, batch, tmp_path):
+    target = victim(python, name="scopes", blocked=True)
+    expected = read_frames(dump(batch, target.pid, *ALL_OF_IT))
+    assert read_frames(dump(batch, target.pid, "--native", *ALL_OF_IT)) == expected
+    core = make_core(target.pid, tmp_path)
+    target.assert_unharmed()
+    root = [python.outside(python.path)] if python.root else []
+    done = batch("--dump", "--locals", *ALL_OF_IT, "--core", core, *root)
+    os.unlink(core)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert read_frames(done.stdout) == expected
+
+
+@pytest.mark.parametrize("python", pythons.ENDS, ids=str)
 def test_what_is_too_big_is_cut_and_says_so(python, victim, batch):
     target = victim(python, name="limits", blocked=True)
     frame = find_frame(json.loads(dump(batch, target.pid, "--json")), "limits")
@@ -108,6 +120,21 @@ def test_what_is_too_big_is_cut_and_says_so(python, victim, batch):
     assert small["deep"] == "[[...]]"
     assert small["few"] == "(1, 2, ... 1 more)"
     assert small["text"] == "'%s'..." % ("x" * 29)
+    target.assert_unharmed()
+
+
+def test_all_variables_together_have_a_limit(victim, batch):
+    source = "import os\nreading, writing = os.pipe()\n\n\ndef long(text):\n%s    print('ready', flush=True)\n    os.read(reading, 1)\n\n\n" \
+        % "".join("    v%d = text\n" % i for i in range(400)) + "long('x' * 60000)\n"
+    target = victim(source=source, blocked=True)
+    lines = dump(batch, target.pid, "--width", 99999).splitlines()
+    variables = [line for line in lines if line.startswith("          v")]
+    assert 270 < len(variables) < 290
+    assert {line.split(" = ")[1] for line in variables} == {repr("x" * 60000)}
+    remark = "          (the limit for all variables of a process is reached)"
+    assert lines.count(remark) == 2         # of this frame, and that of the module
+    assert lines[lines.index(variables[-1]) + 1] == remark
+    assert find_frame(json.loads(dump(batch, target.pid, "--json", "--width", 99999)), "long")["locals_state"] == "limit"
     target.assert_unharmed()
 
 

@@ -8,6 +8,11 @@
  * and pages are missing; each round with other limits. Built with the sanitizers, it must neither crash nor
  * hang, and print nothing that is longer than the limits, no UTF-8, or harmful to a terminal.
  * Says `rounds N, values N` at the end.
+ *
+ *   locals_fuzz PID changing|gone FUNCTION
+ *
+ * Shows the variables of the frames of a function whose first variable is another one at every reading, or
+ * whose caller is not the one that it was.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -93,6 +98,42 @@ static int lie(struct memory *memory, uint64_t address, void *to, size_t size) {
             memcpy((char *)to + at, &word, 8);
         }
     }
+    return 0;
+}
+
+/* One word of the frame `moving` is not what it was. */
+static const struct dump_frame *moving;
+static uint64_t moving_word;
+static int always_moved, readings;
+
+static int move(struct memory *memory, uint64_t address, void *to, size_t size) {
+    (void)memory;
+    if (read_memory(&real, address, to, size))
+        return -1;
+    if (moving_word >= address && moving_word + 8 <= address + size && (always_moved || readings++ % 2)) {
+        uint64_t other = moving->locals + 8 > address + size - 8 ? 0 : moving->locals + 8 - address;
+        memcpy((char *)to + (moving_word - address), (char *)to + other, 8);
+    }
+    return 0;
+}
+
+static int show_moving(struct dump *dump, const char *how, const char *function) {
+    struct value_limits limits = {DEPTH, LENGTH, WIDTH};
+    for (int i = 0; i < dump->threads[0].frame_count; i++)
+        if (dump->threads[0].frames[i].code && !strcmp(dump->threads[0].frames[i].code->name, function))
+            moving = &dump->threads[0].frames[i];
+    if (!moving)
+        return 2;
+    always_moved = !strcmp(how, "gone");
+    moving_word = always_moved ? moving->address + dump->layout.frame_previous : moving->locals;
+    dump->memory->backend = move;
+    struct locals_reader *reader = open_locals(dump, &limits, 0);
+    if (!reader)
+        return 2;
+    read_locals(reader);
+    show_locals_text(moving, "", "");
+    flush_output(1);
+    close_locals(reader);
     return 0;
 }
 
@@ -183,6 +224,8 @@ int main(int argc, char **argv) {
             return 2;
     real = target.memory;
     real.cache = NULL;
+    if (argv[2][0] == 'c' || argv[2][0] == 'g')
+        return show_moving(&dump, argv[2], argv[3]);
     spare(&dump);
     target.memory.backend = lie;
     random_state = strtoull(argv[2], NULL, 0) * 0x9e3779b97f4a7c15ull + 1;
