@@ -64,7 +64,7 @@ build/asan/pydbclient: $(CLIENT)
 
 # A look for the tests only, whose reads are corrupted: tests/unit/look_fuzz.c.
 build/asan/pydblook-fuzz: $(LOOK) tests/unit/look_fuzz.c
-	$(call compile,$(SANITIZE) -pthread -Wl$(comma)--wrap=process_vm_readv)
+	$(call compile,$(SANITIZE) -pthread -Wl$(comma)--wrap=process_vm_readv,-ldl)
 
 # Values read through a memory that lies.
 build/asan/locals-fuzz: $(filter-out look/pydblook.c,$(LOOK)) tests/unit/locals_fuzz.c

@@ -129,6 +129,8 @@ static int compare_numbers(const void *a, const void *b) {
     const struct dump_thread *one = a, *two = b;
     if (!one->state_address != !two->state_address)
         return !one->state_address - !two->state_address;
+    if (one->is_second != two->is_second)
+        return one->is_second - two->is_second;
     if (one->is_main != two->is_main)
         return two->is_main - one->is_main;
     if (one->start != two->start)
@@ -140,7 +142,7 @@ static int compare_numbers(const void *a, const void *b) {
 static void number_threads(struct dump *dump) {
     for (int i = 0; i < dump->thread_count; i++) {
         struct dump_thread *thread = &dump->threads[i];
-        thread->is_main = thread->state_address
+        thread->is_main = thread->state_address && !thread->is_second
                           && (dump->main_ident ? thread->ident == dump->main_ident : thread->tid == dump->target->pid);
     }
     qsort(dump->threads, dump->thread_count, sizeof *dump->threads, compare_numbers);
@@ -171,6 +173,12 @@ static void read_stacks_of(struct dump *dump, struct dump_thread *threads, int c
     for (int i = 0; i < count; i++)
         if (threads[i].state_address && !threads[i].walked && read_frames(dump, &threads[i]))
             dump->complete = 0;
+}
+
+static void mark_cut(struct dump *dump) {
+    for (int i = 0; i < dump->thread_count; i++)
+        if (dump->threads[i].is_cut)
+            dump->threads[i].complete = dump->complete = 0;
 }
 
 static void read_stack(struct dump *dump, struct dump_thread *thread) {
@@ -234,6 +242,7 @@ static int read_python(struct dump *dump) {
     if (options && options->native)
         begin_native(dump);
     read_stacks(dump);
+    mark_cut(dump);
     if (options && options->locals) {
         struct value_limits limits = {options->depth, options->length, options->width};
         if ((dump->locals = open_locals(dump, &limits, options->json)))

@@ -26,7 +26,7 @@
 #include "look.h"
 
 #define INTERPRETERS_AT_MOST 1024
-#define FRAMES_AT_MOST 65536            /* of one thread */
+#define FRAMES_AT_MOST 65536            /* of one thread; those that are outside of so many are not shown */
 #define ALL_FRAMES_AT_MOST 400000       /* of one process */
 #define CODES_AT_MOST 65536
 #define TEXT_AT_MOST 4096               /* characters of a name that are read */
@@ -87,7 +87,8 @@ struct dump_thread {
     int interpreter;                    /* index in dump->interpreters, -1: none */
     char *name;                         /* of threading.Thread, NULL: none */
     enum dump_state state;
-    int number, complete, is_main;
+    int is_second;                      /* of one thread that has more than one: see match_states */
+    int number, complete, is_main, is_cut;      /* is_cut: it has more than FRAMES_AT_MOST */
     struct dump_frame *frames;          /* innermost first, hidden ones among them */
     int frame_count;
     /* what was read of the way to the innermost frame, to compare */

@@ -160,7 +160,7 @@ static int understand_frame(struct dump *dump, struct dump_frame *frame) {
         if (!start || at < -64 || at > INT32_MAX)
             return -1;
         frame->instruction = at;
-        frame->hidden = frame->owner != OWNED_BY_GENERATOR && at < 2 * frame->code->first_traceable;
+        frame->hidden = frame->owner != OWNED_BY_GENERATOR && at < 2ll * frame->code->first_traceable;
     }
     frame->line = find_line(dump, frame->code, frame->instruction);
     return 0;
@@ -222,7 +222,7 @@ void read_ahead(struct dump *dump, struct dump_thread *threads, int count) {
 }
 
 static int add_frame(struct dump *dump, struct dump_thread *thread) {
-    if (thread->frame_count >= FRAMES_AT_MOST || dump->all_frames + thread->frame_count >= ALL_FRAMES_AT_MOST)
+    if (dump->all_frames + thread->frame_count >= ALL_FRAMES_AT_MOST)
         return -1;
     if (thread->frame_count == thread->room) {
         int more = thread->room ? 2 * thread->room : 16;
@@ -241,7 +241,7 @@ static int walk(struct dump *dump, struct dump_thread *thread) {
     unsigned char bytes[NEED_AT_MOST];
     int need = need_of(&dump->layout), mark = 64;
     windows.last = windows.ahead = 0;
-    thread->frame_count = 0;
+    thread->frame_count = thread->is_cut = 0;
     if (need > NEED_AT_MOST)
         return -1;
     if (!thread->is_ahead) {
@@ -252,6 +252,10 @@ static int walk(struct dump *dump, struct dump_thread *thread) {
     thread->is_ahead = 0;
     uint64_t seen = 0;
     for (uint64_t at = thread->top; at; thread->frame_count++) {
+        if (thread->frame_count == FRAMES_AT_MOST) {
+            thread->is_cut = 1;
+            break;
+        }
         if (at % 8 || at == seen || add_frame(dump, thread) || read_frame_bytes(dump, at, bytes, need))
             return -1;
         struct dump_frame *frame = &thread->frames[thread->frame_count];

@@ -261,7 +261,9 @@ uint64_t find_attribute(struct dump *dump, uint64_t object, const char *name) {
 
 static int compare_states(const void *a, const void *b) {
     const struct dump_thread *one = *(struct dump_thread *const *)a, *two = *(struct dump_thread *const *)b;
-    return one->ident < two->ident ? -1 : one->ident > two->ident;
+    if (one->ident != two->ident)
+        return one->ident < two->ident ? -1 : 1;
+    return one->interpreter - two->interpreter;
 }
 
 struct naming {
@@ -299,9 +301,9 @@ static int collect_object(void *data, uint64_t key, uint64_t value) {
 }
 
 static void name_thread(struct naming *naming, uint64_t ident, uint64_t object) {
-    struct dump_thread wanted = {.ident = ident}, *key = &wanted;
+    struct dump_thread wanted = {.ident = ident, .interpreter = naming->interpreter}, *key = &wanted;
     struct dump_thread **found = bsearch(&key, naming->by_ident, naming->count, sizeof key, compare_states);
-    if (!found || (*found)->name || (*found)->interpreter != naming->interpreter)
+    if (!found || (*found)->name)
         return;
     uint64_t name = find_attribute(naming->dump, object, "_name");
     if (name)
@@ -355,6 +357,14 @@ static void name_threads_of(struct naming *naming) {
         ;
 }
 
+/* The second state of a thread has the name of the first, where its own interpreter knows none. */
+static void name_seconds(struct dump *dump) {
+    for (int i = 0; i < dump->thread_count; i++)
+        for (int k = 0; dump->threads[i].is_second && !dump->threads[i].name && k < dump->thread_count; k++)
+            if (dump->threads[k].tid == dump->threads[i].tid && dump->threads[k].name)
+                dump->threads[i].name = strdup(dump->threads[k].name);
+}
+
 /* From threading._active of each interpreter: {ident: Thread}. */
 void read_thread_names(struct dump *dump) {
     struct naming naming = {.dump = dump};
@@ -369,6 +379,7 @@ void read_thread_names(struct dump *dump) {
         for (naming.interpreter = 0; naming.interpreter < dump->interpreter_count; naming.interpreter++)
             name_threads_of(&naming);
     }
+    name_seconds(dump);
     free(naming.by_ident);
     free(naming.objects);
     free(naming.objects_after);

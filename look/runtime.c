@@ -3,7 +3,8 @@
  *
  * 3.7 and later have all in _PyRuntime. 3.6 keeps the list of interpreters in a static variable: it is found
  * by what it points to, an interpreter whose threads point back to it. Who holds the GIL there is said by
- * the exported _PyThreadState_Current; what waits for it, by a futex in the interpreter's own data.
+ * the exported _PyThreadState_Current, who ends the interpreter by _Py_Finalizing, and who waits for the GIL by
+ * a futex in the interpreter's own data.
  *
  * A thread state names its thread by the kernel's id (3.11+) or by its pthread_t, whose struct pthread holds
  * the kernel's id: glibc at 720, musl at 48; elsewhere it is looked for.
@@ -80,8 +81,10 @@ void read_gils(struct dump *dump) {
     struct target *target = dump->target;
     uint64_t runtime = target->python.runtime;
     dump->finalizing = 0;
-    if (l->runtime_finalizing)
-        read_memory(dump->memory, runtime + l->runtime_finalizing, &dump->finalizing, 8);
+    uint64_t finalizing = l->runtime_finalizing ? runtime + l->runtime_finalizing
+                          : find_symbol((struct elf *)target->python.image, "_Py_Finalizing");
+    if (finalizing)
+        read_memory(dump->memory, finalizing, &dump->finalizing, 8);
     if (l->runtime_main_thread && !dump->main_ident)
         read_memory(dump->memory, runtime + l->runtime_main_thread, &dump->main_ident, 8);
     uint64_t current = l->gil_size ? 0 : find_symbol((struct elf *)target->python.image, "_PyThreadState_Current");
@@ -159,6 +162,8 @@ struct matching {
     struct dump *dump;
     struct dump_thread **by_id;
     int offset;                 /* of the kernel's id in struct pthread; -1: not known yet */
+    struct dump_thread *more;   /* second states of threads: one that runs code of another interpreter has two */
+    int more_count;
 };
 
 static int compare_ids(const void *a, const void *b) {
@@ -211,14 +216,45 @@ static int has_frame(struct dump *dump, uint64_t state) {
            && !read_cached(dump->memory, at + l->cframe_frame, &at, 8) && at;
 }
 
-/* Several states of one thread: the main interpreter's goes before others. Up to 3.11 a state that was made for a
- * thread to come has the ident of its creator, and no frame; it stands before the creator's own in the list. */
-static int is_better(struct dump *dump, const struct dump_thread *thread, uint64_t state, int interpreter) {
+/* Several states of one thread in one interpreter. Up to 3.11 a state that was made for a thread to come has the
+ * ident of its creator, and no frame; it stands before the creator's own in the list. */
+static int is_better(struct dump *dump, const struct dump_thread *thread, uint64_t state) {
     if (!thread->state_address)
         return 1;
-    if (thread->interpreter != interpreter)
-        return !dump->interpreters[thread->interpreter].is_main;
     return has_frame(dump, state) || !has_frame(dump, thread->state_address);
+}
+
+/* A thread that runs code of another interpreter has a state in each. Idle ones of threads that have made an
+ * interpreter have no frame. */
+static int add_second(struct matching *matching, const struct dump_thread *thread, uint64_t at, uint64_t ident, int interpreter) {
+    if (!has_frame(matching->dump, at))
+        return 0;
+    struct dump_thread *more = matching->more_count >= THREADS_AT_MOST ? NULL
+                               : realloc(matching->more, (matching->more_count + 1) * sizeof *more);
+    if (!more)
+        return -1;
+    matching->more = more;
+    more += matching->more_count++;
+    *more = *thread;
+    more->state_address = at;
+    more->ident = ident;
+    more->interpreter = interpreter;
+    more->is_second = 1;
+    return 0;
+}
+
+/* Behind the threads: their second states. */
+static int append_seconds(struct dump *dump, const struct matching *matching) {
+    struct dump_thread *all = matching->more_count
+                              ? realloc(dump->threads, (dump->thread_count + matching->more_count) * sizeof *all) : NULL;
+    if (!matching->more_count)
+        return 0;
+    if (!all)
+        return -1;
+    dump->threads = all;
+    memcpy(all + dump->thread_count, matching->more, matching->more_count * sizeof *all);
+    dump->thread_count += matching->more_count;
+    return 0;
 }
 
 static int take_state(struct matching *matching, uint64_t at, int interpreter, uint64_t *next) {
@@ -233,8 +269,12 @@ static int take_state(struct matching *matching, uint64_t at, int interpreter, u
     struct dump_thread *thread = find_thread(matching, native);
     if (!thread && ident)
         thread = find_by_pthread(matching, ident);
-    if (!thread || thread->kernel_state == 'Z' || thread->kernel_state == 'X' || !is_better(dump, thread, at, interpreter))
-        return 0;               /* of a thread that has ended, or another one of its several */
+    if (!thread || thread->kernel_state == 'Z' || thread->kernel_state == 'X')
+        return 0;               /* of a thread that has ended */
+    if (thread->state_address && thread->interpreter != interpreter)
+        return add_second(matching, thread, at, ident, interpreter);
+    if (!is_better(dump, thread, at))
+        return 0;
     thread->state_address = at;
     thread->ident = ident;
     thread->interpreter = interpreter;
@@ -254,7 +294,7 @@ static int match_states_of(struct matching *matching, int interpreter) {
 
 /* Gives each thread its Python state. A list that changes under us is read again. -1: it did so for ever. */
 int match_states(struct dump *dump) {
-    struct matching matching = {dump, calloc(dump->thread_count + 1, sizeof *matching.by_id), -1};
+    struct matching matching = {dump, calloc(dump->thread_count + 1, sizeof *matching.by_id), -1, NULL, 0};
     int failed = -1;
     if (!matching.by_id)
         return -1;
@@ -262,14 +302,16 @@ int match_states(struct dump *dump) {
         matching.by_id[i] = &dump->threads[i];
     qsort(matching.by_id, dump->thread_count, sizeof *matching.by_id, compare_ids);
     for (int try = 0; failed && try < LIST_TRIES; try++) {
-        failed = 0;
+        failed = matching.more_count = 0;
         forget_cached(dump->memory);
         for (int i = 0; i < dump->thread_count; i++)
             dump->threads[i].state_address = 0, dump->threads[i].interpreter = -1;
         for (int i = 0; i < dump->interpreter_count; i++)
             failed |= match_states_of(&matching, i);
     }
+    failed |= append_seconds(dump, &matching);
     free(matching.by_id);
+    free(matching.more);
     return failed;
 }
 

@@ -327,7 +327,10 @@ static void put_group(struct dump *dump, const struct group *group) {
     put_head(dump, group);
     if (!thread->complete) {
         colour(YELLOW);
-        put("    (incomplete: the stack has changed while it was read; inner frames are missing)\n");
+        if (thread->is_cut)
+            putf("    (incomplete: only the innermost %d frames are read)\n", FRAMES_AT_MOST);
+        else
+            put("    (incomplete: the stack has changed while it was read; inner frames are missing)\n");
         colour(PLAIN);
     }
     if (thread->native)

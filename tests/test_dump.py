@@ -213,7 +213,7 @@ def test_other_threads_are_dumped_after_the_first_one_has_ended(victim, dump):
     assert [frame["function"] for frame in hanging["frames"]][0] == "hang"
 
 
-@pytest.mark.parametrize("python", OLD[1:] + pythons.ALL, ids=str)
+@pytest.mark.parametrize("python", OLD + pythons.ALL, ids=str)
 def test_interpreter_that_ends_says_so(python, victim, dump):
     source = """
 import os, sys, time
@@ -287,7 +287,7 @@ def test_interpreter_without_symbols_is_found(tmp_path, dump):
             running.kill()
 
 
-@pytest.mark.parametrize("python", [pythons.ONE, pythons.KNOWN[6]], ids=str)
+@pytest.mark.parametrize("python", [one for one in pythons.KNOWN if one.name in ("3.12", "debian3.11")], ids=str)
 def test_files_that_an_upgrade_has_deleted_are_not_needed(python, victim, dump, tmp_path):
     real = os.path.realpath(python.outside(python.path))
     copy = str(tmp_path / "renamed")

@@ -229,11 +229,9 @@ def test_finalizing_is_seen(python, victim, dump):
     target.assert_unharmed()
 
 
-@every_python
+@pytest.mark.parametrize("python", [python for python in pythons.DUMP if python.minor >= 8], ids=str)
 def test_subinterpreter_is_labelled(python, victim, dump):
     target = victim(python, name="dump_interpreters")
-    if os.path.exists(os.path.join(target.place, "none")):
-        pytest.skip(python.name + " has no module for subinterpreters")
     oracle = json.loads(support.read_file(os.path.join(target.place, "oracle.json")))
     support.wait_blocked(target.pid, oracle["native_id"], 60)
     process = dump(target.pid)

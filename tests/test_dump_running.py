@@ -13,7 +13,7 @@ import pytest
 import pythons
 import support
 
-LOOKS = int(os.environ.get("PYDBATTACH_LOOKS") or 400)
+LOOKS = int(os.environ.get("PYDBATTACH_LOOKS") or 250)
 CHOSEN = [python for python in pythons.DUMP if python.name in ("3.8", "3.11", "3.12", "3.13", "sid3.15")] or [pythons.ONE]
 DEEPEST = 24
 # What is called by another name than its own.

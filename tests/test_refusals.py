@@ -19,7 +19,8 @@ import pythons
 import support
 
 USAGE = ("usage: pydbattach.sh [-t THREAD] [-c COMMAND]... PID\n"
-         "       pydbattach.sh --dump [--json] [--no-fold] [--all-children] PID...\n")
+         "       pydbattach.sh --dump [--locals] [--json] [--no-fold] [--all-children] [--native] PID...\n"
+         "       pydbattach.sh --dump --core CORE [EXECUTABLE]\n")
 NOBODY = 65534
 SLEEPER = "import time\nsecret = 1\nprint('ready', flush=True)\ntime.sleep(3600)\n"
 DEBIAN = next(python for python in pythons.KNOWN if python.name == "debian3.11")

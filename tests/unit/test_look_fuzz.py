@@ -15,7 +15,7 @@ import pythons
 import support
 
 FUZZ = os.path.join(support.TOP, "build", "asan", "pydblook-fuzz")
-FIRST, SEEDS = [int(word) for word in (os.environ.get("PYDBATTACH_SEEDS") or "1 60").split()]
+FIRST, SEEDS = [int(word) for word in (os.environ.get("PYDBATTACH_SEEDS") or "1 30").split()]
 CHOSEN = [python for python in pythons.DUMP
           if python.name in ("3.6", "3.8", "3.11", "3.12", "sid3.13", "sid3.15")] or [pythons.ONE]
 OUTPUT_AT_MOST = 64 << 20
@@ -71,8 +71,7 @@ def run_seeds(arguments, place, first, count):
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("options", [["--json", "--locals"], []], ids=["json", "text"])
-@pytest.mark.parametrize("python", CHOSEN, ids=str)
+@pytest.mark.parametrize("python, options", [(python, ["--json", "--locals"]) for python in CHOSEN] + [(pythons.ONE, [])], ids=str)
 def test_a_corrupt_target_is_survived(python, options, victim, tmp_path):
     target = victim(python, name="dump_zoo", args=["warm"] + PREY)
     wrong = []

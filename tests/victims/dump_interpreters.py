@@ -11,10 +11,7 @@ import time
 try:
     import _interpreters as interpreters
 except ImportError:
-    try:
-        import _xxsubinterpreters as interpreters
-    except ImportError:
-        interpreters = None
+    import _xxsubinterpreters as interpreters
 
 INSIDE = """
 import json, os, sys, time
@@ -56,17 +53,13 @@ def run_inside():
 
 
 def begin():
-    if interpreters is None:
-        open("none", "w").close()
-    else:
-        thread = threading.Thread(target=run_inside, daemon=True)
-        thread.start()
-        while not os.path.exists("inside"):
-            time.sleep(0.01)
-        with open("inside") as file:
-            facts["inside"] = json.load(file)
-        with open("oracle.json", "w") as file:
-            json.dump(facts, file)
+    threading.Thread(target=run_inside, daemon=True).start()
+    while not os.path.exists("inside"):
+        time.sleep(0.01)
+    with open("inside") as file:
+        facts["inside"] = json.load(file)
+    with open("oracle.json", "w") as file:
+        json.dump(facts, file)
     print("ready", flush=True)
     time.sleep(3600)
 

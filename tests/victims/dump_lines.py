@@ -10,7 +10,7 @@ import struct
 
 line_of = ctypes.pythonapi.PyCode_Addr2Line
 line_of.argtypes, line_of.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_int
-FILES_AT_MOST = 60
+FILES_AT_MOST = 20
 
 
 def write_code(file, code):
