@@ -296,9 +296,12 @@ class Catches:
         session, gone = self.session, 0
         self.standing = False
         self.breaks.sync()
+        for event in list(session.waiting):
+            if event[0].parked and session.let_go(event[0]):    # at a breakpoint that is gone
+                session.waiting.remove(event)
+                gone += 1
         for tracee in list(session.numbers.values()):
-            waits = session.is_waiting(tracee) and (tracee.still is None or tracee.still())
-            if tracee.parked and not waits and tracee is not session.current:
+            if tracee.parked and not tracee.going and not session.is_waiting(tracee) and tracee is not session.current:
                 session.disarm(tracee)          # no step is left in it
                 tracee.go()
                 gone += 1
