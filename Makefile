@@ -82,6 +82,10 @@ check: deps  ## install what the tests need, build, run all tests; TESTS=tests/t
 	@$(MAKE) --no-print-directory all asan
 	$(TOOLS)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
 
+soak: deps  ## ten thousand attaches to targets made to be unlucky; SOAK_FLAGS="--attaches N --log FILE" (an hour)
+	@$(MAKE) --no-print-directory all
+	$(TOOLS)/python tests/soak/soak.py $(SOAK_FLAGS)
+
 fuzz: deps all  ## corrupt what look reads, with more seeds than CI: SEEDS='FIRST COUNT'
 	PYDBATTACH_SEEDS='$(or $(SEEDS),1000 2000)' $(TOOLS)/python -m pytest $(PYTEST_FLAGS) tests/unit/test_look_fuzz.py
 
@@ -115,4 +119,4 @@ clean:  ## remove everything that was built
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-.PHONY: all asan deps deps-build check fuzz lint demo install uninstall clean help
+.PHONY: all asan deps deps-build check soak fuzz lint demo install uninstall clean help

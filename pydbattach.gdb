@@ -13,46 +13,41 @@ set width 0
 handle all nostop noprint pass
 handle SIGINT nostop noprint pass
 
-# The restart codes of the kernel: a system call that was interrupted by our stop.
-# The kernel will take 2 off the pc when it resumes such a thread (see load/stub_x86_64.S).
-define find_way_back
-  set $back = (unsigned long)$rip
-  if (long)$orig_rax >= 0
-    if (long)$rax == -512 || (long)$rax == -513 || (long)$rax == -514 || (long)$rax == -516
-      set $back = $back - 2
+# In a system call: it must be one in which look has seen this thread, at the same place and depth (a thread that
+# moves may stand in the plan several times). Outside of any: the thread must be outside of everything that may
+# hold a lock of malloc or of the dynamic linker.
+define is_safe_call
+  set $j = 0
+  while $safe == 0 && $j < $candidates
+    eval "set $same = $tid%d == $tid && $nr%d == (long)$orig_rax && $sp%d == (unsigned long)$sp && $pc%d == (unsigned long)$pc", $j, $j, $j, $j
+    if $same
+      set $safe = 1
     end
+    set $j = $j + 1
   end
 end
 
-# A thread that look saw in a system call must still be in that very call, at the same depth.
-# A thread that look saw running (number -1) must be outside of everything that may hold a lock of
-# malloc or of the dynamic linker, and in no system call.
 define is_safe
   set $safe = 0
-  if $nr >= 0
-    if (long)$orig_rax == $nr && (unsigned long)$sp == $sp_seen && (unsigned long)$pc == $pc_seen
-      set $safe = 1
-    end
+  if (long)$orig_rax >= 0
+    is_safe_call
   else
-    if (long)$orig_rax < 0
-      set $safe = 1
-      set $k = 0
-      while $k < $ranges
-        eval "set $lo = $lo%d", $k
-        eval "set $hi = $hi%d", $k
-        if (unsigned long)$pc >= $lo && (unsigned long)$pc < $hi
-          set $safe = 0
-          set $k = $ranges
-        end
-        set $k = $k + 1
+    set $safe = 1
+    set $k = 0
+    while $k < $ranges
+      eval "set $outside = (unsigned long)$pc < $lo%d || (unsigned long)$pc >= $hi%d", $k, $k
+      if !$outside
+        set $safe = 0
+        set $k = $ranges
       end
-      # A C signal handler may have interrupted malloc, although its own pc is elsewhere. Every 64-bit
-      # signal frame holds this word, the segment registers of what it interrupted.
-      if $safe == 1
-        find /g1 $sp, +2048, 0x002b000000000033
-        if $numfound > 0
-          set $safe = 0
-        end
+      set $k = $k + 1
+    end
+    # A C signal handler may have interrupted malloc, although its own pc is elsewhere. Every 64-bit
+    # signal frame holds this word, the segment registers of what it interrupted.
+    if $safe == 1
+      find /g1 $sp, +2048, 0x002b000000000033
+      if $numfound > 0
+        set $safe = 0
       end
     end
   end
@@ -64,9 +59,6 @@ set $try = 0
 while $safe == 0 && $try < $tries
   set $i = $try % $candidates
   eval "set $tid = $tid%d", $i
-  eval "set $nr = $nr%d", $i
-  eval "set $sp_seen = $sp%d", $i
-  eval "set $pc_seen = $pc%d", $i
   eval "attach %d", $tid
   is_safe
   if $safe == 0
@@ -83,11 +75,14 @@ end
 eval "restore /proc/self/fd/%d binary %lu", $stub_file, $stub
 set *(unsigned long *)$note = $note_magic
 set *(unsigned long *)($note + 8) = 0
-set *(unsigned long *)($note + 16) = $token
 set *(unsigned long *)($note + 24) = 0
 set *(unsigned long *)($note + 32) = 0
-find_way_back
-set *(unsigned long *)($stub + $stub_back) = $back
+# From here on the note is ours, for those who read it meanwhile: nothing of an earlier attach may stand in it.
+set *(unsigned long *)($note + 16) = $token
+# The kernel takes 2 off the pc if it restarts a system call that our stop has interrupted, and does not if a
+# signal handler comes first: both ways back (see load/stub_x86_64.S).
+set *(unsigned long *)($stub + $stub_back) = (unsigned long)$rip
+set *(unsigned long *)($stub + $stub_restart) = (unsigned long)$rip - 2
 
 # Only a stub that stands there whole is run: its two ends are read back.
 if *(unsigned int *)$stub != $stub_first || *(unsigned long *)($stub + $stub_last) != $note || *(unsigned long *)($note + 16) != $token

@@ -173,7 +173,7 @@ load_library() {
         status=$?
         [ $status -eq 3 ] || return $status
         tries=$((tries + 1))
-        [ $tries -lt 20 ] || die "no thread of process $pid has come to a place where it is safe to attach; let go"
+        [ $tries -lt 60 ] || die "no thread of process $pid has come to a place where it is safe to attach; let go"
     done
 }
 

@@ -13,7 +13,7 @@
  *   - Only functions that every glibc since 2.17 exports by this name (so fstat by syscall(), no strtol).
  *   - Unversioned references to glibc may bind to the oldest version of a symbol (pthread_cond_*
  *     of 2.2.5 is another thing): so waiting is done by plain futex calls.
- *   - A thread in PyGILState_Ensure cannot be called back. At most one of ours waits there; the
+ *   - A thread that waits for the GIL cannot be called back. At most one of ours waits there; the
  *     next attach adopts it (waiting_evaluator).
  *   - Our threads block every signal: the stub creates them so, and threads inherit their mask.
  *   - The program may have any SIGPIPE handler, and its own threads write to our pipe: so writes to
@@ -34,6 +34,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -50,7 +52,7 @@
 
 #define CLIENT_MS 10000         /* a client that has not spoken by then will not come */
 #define HANGUP_MS 250           /* an evaluator that is still busy so long after the client has gone is interrupted */
-#define FORK_MS 1000            /* a fork() waits no longer for a thread of ours */
+#define MEMORY_NEEDED (6 << 20) /* of address space, for the payload and its work */
 #define GIL_US 2000             /* so long the evaluator keeps the GIL while it compiles the payload */
 #define BYE_MS 1000             /* and so long the keeper waits for the GIL before it leaves the rest to a waiting evaluator */
 
@@ -70,7 +72,6 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
     X(int, Py_IsInitialized, (void)) \
     X(int, PyGILState_Ensure, (void)) \
     X(PyThreadState *, PyGILState_GetThisThreadState, (void)) \
-    X(PyThreadState *, PyThreadState_New, (void *)) \
     X(void, PyGILState_Release, (int)) \
     X(PyThreadState *, PyEval_SaveThread, (void)) \
     X(void, PyEval_RestoreThread, (PyThreadState *)) \
@@ -82,6 +83,9 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
     X(void *, PyInterpreterState_Next, (void *)) \
     X(PyThreadState *, PyInterpreterState_ThreadHead, (void *)) \
     X(PyThreadState *, PyThreadState_Next, (PyThreadState *)) \
+    X(PyThreadState *, PyThreadState_New, (void *)) \
+    X(void, PyThreadState_Clear, (PyThreadState *)) \
+    X(void, PyThreadState_DeleteCurrent, (void)) \
     X(void, PyEval_SetTrace, (Py_tracefunc, PyObject *)) \
     X(void, PyEval_SetProfile, (Py_tracefunc, PyObject *)) \
     X(PyObject *, PyEval_GetBuiltins, (void)) \
@@ -254,7 +258,7 @@ struct frame {
 
 static volatile uint32_t state_lock;    /* session_open, waiting_evaluator */
 static volatile uint32_t session_open;  /* the channel is whole: 1; the client is gone or detaches: 0 */
-static volatile uint32_t waiting_evaluator;     /* one of ours is in PyGILState_Ensure */
+static volatile uint32_t waiting_evaluator;     /* one of ours waits for the GIL */
 static volatile uint32_t evaluators;    /* threads of ours that may be in Python */
 static volatile uint32_t finished;      /* the payload has undone everything */
 
@@ -2032,49 +2036,44 @@ HAND(hand_raise_later) {
 
 /* ---- threads of ours ---- */
 
-/* PyThreadState_New() holds the lock of the list of thread states, without the GIL. A child that is forked
- * meanwhile has that lock held for ever, and hangs as soon as it needs it. So fork() waits for us: a
- * handler of pthread_atfork, which runs before malloc's locks are taken. */
-static volatile uint32_t fork_lock;
-static volatile int fork_holder;        /* the thread that forks */
+/* PyThreadState_New holds the lock of the interpreter's list of threads, without the GIL. Up to 3.12 the child of a fork()
+ * at that moment has the lock, locked for ever: it hung in one of 400 attaches to a program that forks all the time.
+ * So fork() waits until we are through. From 3.13 on (PyThreadState_GetUnchecked came with it) os.fork() itself holds
+ * that lock: it would wait for us, and we for it. */
+static volatile uint32_t birth_lock;
 
 static void before_fork(void) {
-    struct timespec t = {0, 100000};
-    for (int64_t end = now_ms() + FORK_MS; !try_lock(&fork_lock); syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL))
-        if (now_ms() > end)
-            return;
-    fork_holder = syscall(SYS_gettid);
+    if (!py.PyThreadState_GetUnchecked)
+        lock(&birth_lock);
 }
 
 static void after_fork_in_parent(void) {
-    if (fork_holder != syscall(SYS_gettid))
-        return;
-    fork_holder = 0;
-    unlock(&fork_lock);
+    if (!py.PyThreadState_GetUnchecked)
+        unlock(&birth_lock);
 }
 
-/* The GIL for a thread of ours, whose code no tool of the program shall see (coverage, a profiler: from
- * 3.12 on they see all threads; before 3.11 none of ours). */
-static int enter_python(void) {
-    int held = 1;               /* PyGILState_UNLOCKED: the release deletes the thread state */
-    lock(&fork_lock);
-    PyThreadState *own = py.PyGILState_GetThisThreadState() ? NULL : py.PyThreadState_New(py.PyInterpreterState_Main());
-    unlock(&fork_lock);
-    if (own)
-        py.PyEval_RestoreThread(own);
-    else
-        held = py.PyGILState_Ensure();
+/* The GIL for a thread of ours, always of the main interpreter; NULL: no memory is left (PyGILState_Ensure would
+ * abort the program). No tool of the program shall see its code (coverage, a profiler: from 3.12 on they see all
+ * threads; before 3.11 none of ours). */
+static PyThreadState *enter_python(void) {
+    lock(&birth_lock);
+    PyThreadState *own = py.PyThreadState_New(py.PyInterpreterState_Main());
+    unlock(&birth_lock);
+    if (!own)
+        return NULL;
+    py.PyEval_RestoreThread(own);
     if (py.PyThreadState_EnterTracing)
-        py.PyThreadState_EnterTracing(py.PyThreadState_Get());
+        py.PyThreadState_EnterTracing(own);
     note_own_thread(0, pthread_self());
-    return held;
+    return own;
 }
 
-static void leave_python(int held) {
+static void leave_python(PyThreadState *own) {
     note_own_thread(pthread_self(), 0);
     if (py.PyThreadState_LeaveTracing)
-        py.PyThreadState_LeaveTracing(py.PyThreadState_Get());
-    py.PyGILState_Release(held);
+        py.PyThreadState_LeaveTracing(own);
+    py.PyThreadState_Clear(own);
+    py.PyThreadState_DeleteCurrent();
 }
 
 static int start_thread(void *(*run)(void *), void *argument) {
@@ -2102,10 +2101,14 @@ static void end_session(PyObject *answer, uint32_t generation) {
 static void *run_callable(void *argument) {
     PyObject *callable = argument;
     uint32_t generation = pydb_state.generation;
-    int held = enter_python();
-    end_session(py.PyObject_CallObject(callable, NULL), generation);
-    py.Py_DecRef(callable);
-    leave_python(held);
+    PyThreadState *own = enter_python();
+    if (own) {
+        end_session(py.PyObject_CallObject(callable, NULL), generation);
+        py.Py_DecRef(callable);
+        leave_python(own);
+    } else {
+        close_session();
+    }
     __atomic_sub_fetch(&evaluators, 1, __ATOMIC_RELEASE);
     announce(&queue_news);
     return NULL;
@@ -2335,7 +2338,7 @@ static void serve_session(uint32_t generation) {
 static void *run_evaluator(void *unused) {
     (void)unused;
     int tid = pydb_state.evaluator = syscall(SYS_gettid);
-    int held = enter_python();
+    PyThreadState *own = enter_python();
     uint32_t generation = pydb_state.generation;
     lock(&state_lock);
     waiting_evaluator = 0;
@@ -2343,7 +2346,14 @@ static void *run_evaluator(void *unused) {
     if (open)
         __atomic_add_fetch(&evaluators, 1, __ATOMIC_RELEASE);
     unlock(&state_lock);
-    if (open) {
+    if (open && !own) {
+        static const char words[] = "the process has no memory left for a session; it runs on";
+        send_frame(WIRE_ERROR, words, sizeof words - 1, 0, NULL);
+        for (int ms = 0; session_open && pydb_state.phase < PYDB_OPEN && ms < CLIENT_MS; ms++)
+            poll(NULL, 0, 1);   /* the client has not opened the channel yet */
+        finished = 1;
+        close_session();
+    } else if (open) {
         pydb_state.has_gil = 1;
         PyThreadState *thread = NULL;
         send_frame(WIRE_ALIVE, "", 0, 0, &thread);
@@ -2352,7 +2362,8 @@ static void *run_evaluator(void *unused) {
         serve_session(generation);
         py.PyErr_Clear();
     }
-    leave_python(held);
+    if (own)
+        leave_python(own);
     if (pydb_state.evaluator == tid)
         pydb_state.evaluator = 0;
     if (open) {
@@ -2370,14 +2381,15 @@ static void *run_messenger(void *name) {
         messengers = 0;
         return NULL;
     }
-    int held = enter_python();
-    PyObject *function = payload && messenger_generation == pydb_state.generation ? py.PyDict_GetItemString(payload, name) : NULL;
+    PyThreadState *own = enter_python();
+    PyObject *function = own && payload && messenger_generation == pydb_state.generation ? py.PyDict_GetItemString(payload, name) : NULL;
     PyObject *result = function ? py.PyObject_CallObject(function, NULL) : NULL;
     if (result)
         py.Py_DecRef(result);
-    else
+    else if (own)
         py.PyErr_Clear();
-    leave_python(held);
+    if (own)
+        leave_python(own);
     __atomic_store_n(&messengers, 0, __ATOMIC_RELEASE);
     return NULL;
 }
@@ -2402,10 +2414,9 @@ static void after_fork_in_child(void) {
     close_fd(&pydb_state.in_write);
     close_fd(&pydb_state.out_read);
     end_visits();
-    fork_lock = fork_holder = 0;
     forked = 1;
     bell_lock = 0;
-    state_lock = queue_lock = write_lock = 0;
+    state_lock = queue_lock = write_lock = birth_lock = 0;
     session_open = waiting_evaluator = evaluators = messengers = 0;
     queue_head = queue_tail = NULL;
     pydb_state.phase = PYDB_IDLE;
@@ -2465,6 +2476,16 @@ static void run_keeper(void) {
     drop_frames();
 }
 
+/* Is there address space for the stack of the evaluator and for its work? With less a session would fail in the
+ * middle, in one place or another. */
+static int check_memory(void) {
+    struct rlimit stack = {0};
+    getrlimit(RLIMIT_STACK, &stack);
+    size_t size = MEMORY_NEEDED + (stack.rlim_cur == RLIM_INFINITY ? 0 : stack.rlim_cur);
+    void *room = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return room == MAP_FAILED ? -1 : munmap(room, size);
+}
+
 /* Called by the stub's thread, after dlopen or in a library that is there already. */
 EXPORT void *pydb_entry(const char *python, struct pydb_note *note, const char *path) {
     static int prepared;
@@ -2481,7 +2502,7 @@ EXPORT void *pydb_entry(const char *python, struct pydb_note *note, const char *
     pydb_state.generation++;
     pydb_state.has_gil = 0;
     finished = forked = 0;
-    if ((!prepared && find_python(python)) || open_channel()) {
+    if ((!prepared && find_python(python)) || check_memory() || open_channel()) {
         pydb_state.error = prepared || py.None ? errno : ENOSYS;
         pydb_state.keeper = 0;
         prepared = py.None != NULL;

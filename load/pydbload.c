@@ -12,10 +12,14 @@
  * see pydbattach.gdb and stub_x86_64.S.
  *
  * Deadlines, and what is undone when they pass:
- *   lock        1 s   nothing was done
- *   gdb         8 s   guard kills gdb (it never calls the target), continues the target if that left it stopped
+ *   lock        1 s   nothing was done; 10 s where gdb or its guard has it
+ *   gdb         8 s   asleep, 20 s at work: guard kills gdb (it never calls the target), continues the target if that
+ *                     left it stopped; 0.6 s after the library has answered, when all that is left to gdb is to end
  *   stub        2 s   nothing to undo: the stub needs nobody; the library finds no client and closes by itself
  *   library    10 s   the same: a dlopen that comes late finds no client and closes
+ *
+ * A deadline counts only the time in which we have lived: a machine that stands still for seconds
+ * (a virtual one that is moved or starved) must not make one pass.
  *
  * Exit status: 0 loaded, 1 could not (one line says why), 2 usage, 3 the thread has moved: look again.
  */
@@ -45,16 +49,20 @@
 #include "../wire.h"
 
 #define LOCK_MS 1000
+#define LOCK_GDB_MS 10000
 #define GDB_MS 8000
+#define GDB_RUNS_MS 20000
+#define GDB_ENDS_MS 600
+#define STEP_MS 100             /* a step of the clock longer than this: we were not there */
 #define STUB_MS 2000
 #define LIBRARY_MS 10000
-#define TRIES 400               /* attaches in one gdb, half a millisecond each */
+#define TRIES 100               /* attaches in one gdb, half a millisecond each; then look again */
 #define EXIT_MOVED 3
 #define LOCK_FD 9               /* pydbattach.sh opens /proc/PID/mem here; gdb and guard hold it, too */
 
 extern const char stub_start[], stub_end[];
 extern const char stub_pthread_create[], stub_pthread_detach[], stub_dlopen[], stub_entry[];
-extern const char stub_note[], stub_back[], stub_path[], stub_python[];
+extern const char stub_note[], stub_back[], stub_restart[], stub_path[], stub_python[];
 
 static int verbose;
 static volatile sig_atomic_t interrupted;
@@ -94,6 +102,18 @@ static double now_ms(void) {
 static void sleep_us(long us) {
     struct timespec t = {0, us * 1000};
     nanosleep(&t, NULL);
+}
+
+/* A clock for deadlines. */
+struct lived {
+    double last, ms;
+};
+
+static double count_lived(struct lived *lived) {
+    double now = now_ms(), step = lived->last ? now - lived->last : 0;
+    lived->last = now;
+    lived->ms += step < STEP_MS ? step : STEP_MS;
+    return lived->ms;
 }
 
 static void report_step(const char *step, double since) {
@@ -286,9 +306,9 @@ static int make_script(const struct plan *plan, uint64_t token, int stub) {
     uint32_t first;             /* gdb has no 64-bit types before it has attached */
     memcpy(&first, stub_start, sizeof first);
     int n = snprintf(rest, sizeof rest,
-        "\nset $token = %lu\nset $note_magic = %llu\nset $stub_back = %ld\nset $stub_file = %d\nset $tries = %d\n"
+        "\nset $token = %lu\nset $note_magic = %llu\nset $stub_back = %ld\nset $stub_restart = %ld\nset $stub_file = %d\nset $tries = %d\n"
         "set $stub_first = %u\nset $stub_last = %ld\n",
-        token, NOTE_MAGIC, stub_back - stub_start, stub, TRIES, first, stub_note - stub_start);
+        token, NOTE_MAGIC, stub_back - stub_start, stub_restart - stub_start, stub, TRIES, first, stub_note - stub_start);
     int fd = make_file("pydbattach-plan", plan->text, plan->size);
     return fd >= 0 && write_all(fd, rest, n) == 0 ? fd : -1;
 }
@@ -347,6 +367,50 @@ static void watch_library(const struct plan *plan, uint64_t token) {
     }
 }
 
+/* How long the first thread of a process has been on a processor, in ns; 0 if it cannot be told. */
+static unsigned long long read_run_time(int pid) {
+    char path[64], text[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/schedstat", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && read(fd, text, sizeof text - 1) < 0)
+        text[0] = 0;
+    if (fd >= 0)
+        close(fd);
+    return strtoull(text, NULL, 10);
+}
+
+/* Until gdb has ended; 1: it was too slow and was killed. gdb 13 does not end now and then although its work is done
+ * (2 of 3,242): when the library has answered, it has nothing to do any more. Its time at work is no
+ * sign of trouble: it, and the threads that it stops, may have to compete for the processor. Asleep all the time it waits
+ * for a thread that does not stop. */
+static int await_gdb(const struct plan *plan, uint64_t token, pid_t gdb, int *status) {
+    struct pollfd watch = {syscall(SYS_pidfd_open, gdb, 0), POLLIN, 0};
+    struct lived lived = {0};
+    struct pydb_note note;
+    double before = count_lived(&lived), asleep = 0, answered = 0;
+    unsigned long long ran = 0, runs;
+    while (waitpid(gdb, status, WNOHANG) == 0) {
+        poll(&watch, 1, 50);
+        double step = count_lived(&lived) - before;
+        before += step;
+        runs = read_run_time(gdb);
+        asleep = process_state(gdb) != 'R' && runs == ran ? asleep + step : 0;
+        ran = runs;
+        if (!read_target(plan->pid, plan->note, &note, sizeof note) && note.token == token && note.left && note.state)
+            answered += step;
+        if (asleep > GDB_MS || before > GDB_RUNS_MS || answered > GDB_ENDS_MS) {
+            kill(gdb, SIGKILL);
+            waitpid(gdb, status, 0);
+            if (answered <= GDB_ENDS_MS)
+                return 1;
+            *status = 0;
+            continue_target(plan->pid, 50);
+            return 0;
+        }
+    }
+    return 0;
+}
+
 /* Runs gdb, outlives everybody, tells gdb's status over the pipe (255: killed, 254: too slow). */
 static void guard_gdb(const struct plan *plan, uint64_t token, int text, const char *script, int log, int pipe,
                       struct copy *copy) {
@@ -364,14 +428,7 @@ static void guard_gdb(const struct plan *plan, uint64_t token, int text, const c
         sigprocmask(SIG_SETMASK, &all, NULL);
         become_gdb(text, script, log);
     }
-    int status = 0, slow = 0;
-    int watch = syscall(SYS_pidfd_open, gdb, 0);
-    struct pollfd ready = {watch, POLLIN, 0};
-    if (watch >= 0 && poll(&ready, 1, GDB_MS) == 0) {
-        slow = 1;
-        kill(gdb, SIGKILL);
-    }
-    waitpid(gdb, &status, 0);
+    int status = 0, slow = await_gdb(plan, token, gdb, &status);
     unsigned char said = slow ? 254 : WIFEXITED(status) ? WEXITSTATUS(status) : 255;
     if (said != 0 && said != EXIT_MOVED)
         continue_target(pid, 300);
@@ -430,14 +487,16 @@ static int explain_library(const struct plan *plan, const struct pydb_note *note
 static int await_library(const struct plan *plan, uint64_t token, int from_guard, int log, uint64_t *at) {
     struct pydb_note note = {0};
     struct pydb_state state = {0};
-    double start = now_ms(), gdb_done = 0, tick = start;
+    struct lived lived = {0};
+    double start = now_ms(), gdb_done = 0;      /* gdb_done: by the time that we have lived */
     for (;;) {
+        double now = count_lived(&lived) + 1;
         struct pollfd ready = {from_guard, POLLIN, 0};
         if (!gdb_done && poll(&ready, 1, 0) > 0) {
             unsigned char said = 255;
             if (read(from_guard, &said, 1) != 1)
                 said = 255;
-            gdb_done = now_ms();
+            gdb_done = now;
             report_step("gdb ended", start);
             if (said != 0)
                 return explain_gdb(plan, said, log);
@@ -455,14 +514,14 @@ static int await_library(const struct plan *plan, uint64_t token, int from_guard
             }
             return 0;
         }
-        double waited = gdb_done ? now_ms() - gdb_done : 0;
+        double waited = gdb_done ? now - gdb_done : 0;
         int failed = ours && (note.error || note.phase == NOTE_REFUSED);
         if (gdb_done && (failed || process_state(plan->pid) == 0 || waited > LIBRARY_MS
                          || (waited > STUB_MS && note.phase < NOTE_LOADING)))
             return explain_library(plan, &note, &state);
         if (interrupted && gdb_done && waited > 200)
             return complain("gave up; %d runs on", plan->pid);
-        if (now_ms() - tick > GDB_MS + LIBRARY_MS + 2000)
+        if (!gdb_done && now > GDB_RUNS_MS + 2000)
             return complain("the guard of gdb is gone; process %d may need: kill -CONT %d", plan->pid, plan->pid);
         sleep_us(200);
     }
@@ -535,10 +594,14 @@ static int load_library(const char *library, const char *script) {
     int status = await_library(&plan, token, from_guard[0], log, &at);
     if (verbose && status)
         show_log(log);
-    if (status)
+    if (status) {
         remove_copy(&copy);
-    else
-        printf("0x%llx\n", (unsigned long long)at);
+        return status;
+    }
+    char notice[256], *cursor = plan.text;
+    while (!plan_text(&cursor, "notice", notice, sizeof notice))
+        complain("%s", notice);
+    printf("0x%llx\n", (unsigned long long)at);
     return status;
 }
 
@@ -564,16 +627,32 @@ static int find_holder(int pid) {
     return found;
 }
 
+static int is_gdb_or_guard(int pid) {
+    char path[64], name[16] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int is = fd >= 0 && read(fd, name, sizeof name - 1) > 0 && (!strcmp(name, "gdb\n") || !strcmp(name, "pydbload\n"));
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
+/* A gdb or guard that still has it is about to end, late on a loaded machine: the session before may be over. */
 static int take_lock(int pid) {
-    for (double end = now_ms() + LOCK_MS; ; sleep_us(5000)) {
+    struct lived lived = {0};
+    int holder = 0;
+    for (double limit = LOCK_MS; ; sleep_us(5000)) {
         if (flock(LOCK_FD, LOCK_EX | LOCK_NB) == 0)
             return 0;
         if (errno != EWOULDBLOCK)
             return complain("cannot lock process %d: %s", pid, strerror(errno));
-        if (now_ms() > end || interrupted)
+        if (count_lived(&lived) < limit && !interrupted)
+            continue;
+        holder = find_holder(pid);
+        if (interrupted || lived.ms > LOCK_GDB_MS || !is_gdb_or_guard(holder))
             break;
+        limit += LOCK_MS / 4;
     }
-    int holder = find_holder(pid);
     if (holder)
         return complain("another session is attached to process %d: pid %d", pid, holder);
     return complain("another session is attached to process %d", pid);

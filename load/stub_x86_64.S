@@ -9,23 +9,30 @@
  * Our thread (starter) loads pyinjectcode.so and goes on in pydb_entry(); it may wait for the
  * dynamic linker's lock as long as it likes, because no thread of the program waits for it.
  *
- * Why + 2, and two nops: where a system call was interrupted by the stop and is to be restarted
- * (-ERESTART...), the kernel subtracts 2, the length of `syscall`, from the pc when it resumes
- * the thread. pydbattach.gdb puts the matching return address into stub_back.
+ * Why + 2, and two ways in: where a system call was interrupted by the stop and is to be restarted
+ * (-ERESTART...), the kernel subtracts 2, the length of `syscall`, from the pc when it resumes the
+ * thread, and it comes in at stub_start. But if a signal with a handler arrives before that, the kernel runs
+ * the handler first and makes the call fail with EINTR instead: nothing is subtracted. Only the kernel knows which
+ * it was, so the way in tells the way back: stub_back - 2, to the `syscall`, or stub_back, behind it. (With one
+ * way back, a call beside setitimer failed with ENOSYS: `syscall` ran with -EINTR for a number.)
  *
  * Everything position dependent stands in the table at the end, which pydbload fills in.
  */
     .section .rodata
     .globl stub_start, stub_end
     .globl stub_pthread_create, stub_pthread_detach, stub_dlopen, stub_entry
-    .globl stub_note, stub_back, stub_path, stub_python
+    .globl stub_note, stub_back, stub_restart, stub_path, stub_python
     .balign 64
 stub_start:
-    nop
-    nop
+    jmp 8f                          /* 2 bytes; the call is to be restarted */
     lea -128(%rsp), %rsp            /* the red zone belongs to the interrupted function */
     pushfq
-    push %rax; push %rcx; push %rdx; push %rbx; push %rbp; push %rsi; push %rdi
+    pushq $0
+    jmp 9f
+8:  lea -128(%rsp), %rsp
+    pushfq
+    pushq $1
+9:  push %rax; push %rcx; push %rdx; push %rbx; push %rbp; push %rsi; push %rdi
     push %r8;  push %r9;  push %r10; push %r11; push %r12; push %r13; push %r14; push %r15
     cld
     mov %rsp, %rbp
@@ -76,9 +83,15 @@ stub_start:
     mov %rbp, %rsp
     pop %r15; pop %r14; pop %r13; pop %r12; pop %r11; pop %r10; pop %r9; pop %r8
     pop %rdi; pop %rsi; pop %rbp; pop %rbx; pop %rdx; pop %rcx; pop %rax
+    btq $0, (%rsp)
+    lea 8(%rsp), %rsp
+    jc 8f
     popfq
     lea 128(%rsp), %rsp
     jmp *stub_back(%rip)
+8:  popfq
+    lea 128(%rsp), %rsp
+    jmp *stub_restart(%rip)
 
 starter:                            /* void *starter(void *): our own thread begins here */
     push %rbx
@@ -115,6 +128,7 @@ stub_dlopen:         .quad 0        /* 0: do not load */
 stub_entry:          .quad 0        /* pydb_entry: relative to the load base, or absolute without dlopen */
 stub_note:           .quad 0        /* struct note in writable memory, see pydbload.c */
 stub_back:           .quad 0        /* where the borrowed thread goes on; set by pydbattach.gdb */
+stub_restart:        .quad 0        /* where it goes on if the kernel restarts its system call; the same */
 stub_path:           .space 96      /* the library as the target names it */
 stub_python:         .space 160     /* the file that holds the interpreter, for dlopen(RTLD_NOLOAD) */
 stub_end:

@@ -35,7 +35,7 @@
 #define IMAGES_AT_MOST 4096
 #define SEGMENTS_AT_MOST 24
 #define THREADS_AT_MOST 32768
-#define CANDIDATES_AT_MOST 8
+#define CANDIDATES_AT_MOST 16   /* states of threads; the threads are at most half of them */
 #define RANGES_AT_MOST 64
 #define PLACES_AT_MOST 6
 #define PLACE_SIZE 64
@@ -241,7 +241,8 @@ int find_directories(struct target *target, struct places *places);
 void find_unsafe_ranges(struct target *target);
 int check_stub_is_free(struct target *target, const struct places *places);
 int choose_threads(struct target *target, const struct places *places, struct thread *chosen);
-void look_again(struct target *target, struct thread *chosen, int count);
+void print_prices(struct target *target, const struct thread *chosen, int count);
+int look_again(struct target *target, struct thread *chosen, int count);
 
 /* plan.c */
 int print_plan(struct target *target, const struct options *options);

@@ -5,12 +5,16 @@
  * gdb would take what follows for a command.
  */
 #define _GNU_SOURCE
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "look.h"
 
 #define DLOPEN_INSIDE "__libc_dlopen_mode"      /* glibc before 2.34, program without libdl */
+
+#define ROUNDS 300              /* so often we look again where no thread can be borrowed ... */
+#define ROUND_MS 2              /* ... so far apart */
 
 struct addresses {
     uint64_t pthread_create, pthread_detach, dlopen;
@@ -104,10 +108,16 @@ int print_plan(struct target *target, const struct options *options) {
     tell_time("places");
     find_unsafe_ranges(target);
     int count = choose_threads(target, &places, chosen);
-    if (count < 0)
+    /* The only thread may be the parent in a vfork(), or in a signal handler, for some milliseconds. */
+    for (int round = 0; count == 0 && round < ROUNDS; round++) {
+        poll(NULL, 0, ROUND_MS);
+        target->thread_count = target->waiting = 0;
+        count = read_threads(target) ? -1 : choose_threads(target, &places, chosen);
+    }
+    if (count < 0 || (count == 0 && check_waiting(target)))
         return -1;
     tell_time("threads");
-    look_again(target, chosen, count);
+    count = look_again(target, chosen, count);
     if (!count)
         return refuse(target, "no thread", "no thread of process %d can be borrowed for the attach "
                       "(each is in a signal handler, short of stack or ending)", target->pid);
@@ -118,5 +128,6 @@ int print_plan(struct target *target, const struct options *options) {
     print_addresses(&found, &places);
     print_ranges(target, &places);
     print_candidates(chosen, count);
+    print_prices(target, chosen, count);
     return 0;
 }

@@ -18,7 +18,7 @@
 
 #define DESCRIPTORS_NEEDED 5
 #define DESCRIPTORS_COUNTED 65536
-#define D_LOOKS 8               /* a thread in state D at all of so many looks ... */
+#define D_LOOKS 25              /* a thread in state D at all of so many looks ... */
 #define D_PAUSE_MS 4            /* ... so far apart is there for good */
 
 static void sleep_ms(int ms) {

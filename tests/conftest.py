@@ -23,6 +23,10 @@ for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
 
 def pytest_configure(config):
     """Build once, before the workers start."""
+    # A shell without job control starts what is to run in the background with both ignored, and targets inherit it.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if not hasattr(config, "workerinput"):
         done = subprocess.run(["make", "-C", support.TOP, "--no-print-directory", "all", "asan"],
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")

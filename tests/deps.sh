@@ -15,7 +15,7 @@ cache=${PYDBATTACH_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pydbattach}
 sid=${PYDBATTACH_SID:-$cache/sid}
 
 build_packages="gcc make gdb libc6-dev libdw-dev libreadline-dev python3 util-linux"
-test_packages="clang shellcheck debootstrap gcc-multilib pypy3 python3.11 libpython3.11-dev python3-venv tmux strace sudo locales zip"
+test_packages="clang shellcheck debootstrap gcc-multilib pypy3 python3.11 libpython3.11-dev python3-venv tmux strace sudo locales zip g++ libjemalloc2 libtcmalloc-minimal4"
 
 venv_wants="pytest==8.3.5 pytest-xdist==3.6.1 pytest-timeout==2.3.1 pexpect==4.9.0 ruff==0.11.13"
 venv_probe="import pytest, xdist, pytest_timeout, pexpect"

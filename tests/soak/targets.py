@@ -1,0 +1,125 @@
+# targets.py - the targets of the soak, and the one table of what may be refused.
+# SPDX-License-Identifier: MIT
+
+import collections
+import os
+import re
+import subprocess
+
+import support
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+VICTIMS = os.path.join(HERE, "victims")
+LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+
+# name: in the table; victim, args: the program; c: what it loads of tests/c (name of the file in its directory: source);
+# preload: a Debian library that it is started with; cpu: its processor time per item is compared with and without
+# an attach; moving: what may differ between two looks without us (threads, descriptors: then only what is always
+# there counts); refusals: below.
+Target = collections.namedtuple("Target", "name victim args c preload cpu moving refusals")
+
+UNLUCKY = {"unlucky.so": "unlucky.c"}
+SLOW = dict(UNLUCKY, **{"slow_library.so": "slow_library.c"})
+SMALL = dict(UNLUCKY, **{"small%d.so" % number: "small.c" for number in (1, 2, 3)})
+
+# What an attach to a target may be refused with, and in how many of a hundred attaches at most: the whole last line,
+# with PID for the process id. ANY: every target, on a machine that is so loaded that a deadline passes.
+ALWAYS = 100
+ANY = [("pydbattach: the session in PID did not begin within 10 s; detached", 1),
+       ("pydbattach: gdb has not attached to process PID within 8 s; let go", 1)]
+# Sixteen threads that never wait leave little of two processors.
+CROWDED = [("pydbattach: the session in PID did not begin within 10 s; detached", 5),
+           ("pydbattach: gdb has not attached to process PID within 8 s; let go", 2),
+           ("pydbattach: no thread of process PID has come to a place where it is safe to attach; let go", 2)]
+REFUSALS = {
+    # Stopped within a few frames of its limit of recursion a thread cannot serve a session.
+    "deep recursion": ANY + [("pydbattach: the session has failed: RecursionError: maximum recursion depth exceeded", 5)],
+    "16 allocate": CROWDED,
+    "jemalloc": CROWDED,
+    "tcmalloc": CROWDED,
+    "descriptors reached": [("pydbattach: process PID has too few free descriptors left: 64 of 64 are open", ALWAYS)],
+    "threads reached": [("pydbattach: process PID cannot start another thread: Resource temporarily unavailable", ALWAYS)],
+    "threads reached but one": [("pydbattach: process PID has no room for the channel: Resource temporarily unavailable", ALWAYS)],
+    "memory reached": [("pydbattach: process PID cannot start another thread: Resource temporarily unavailable", ALWAYS)],
+    "memory for a thread": [("pydbattach: process PID has no room for the channel: Cannot allocate memory", ALWAYS)],
+    "memory for two threads": [("pydbattach: process PID has no room for the channel: Cannot allocate memory", ALWAYS)],
+}
+
+
+def target(name, victim, *args, c=None, preload=None, cpu=False, moving=()):
+    return Target(name, victim, args, c or {}, preload, cpu, moving, REFUSALS.get(name, ANY))
+
+
+THREADS, FILES, MASKS = "threads", "descriptors", "masks"
+ALL = [
+    target("idle", "idle", cpu=True),
+    target("allocates", "allocator", cpu=True),
+    target("16 allocate", "allocators", c=UNLUCKY),
+    target("busy in Python", "busy", cpu=True),
+    target("dlopen, import, dlclose", "linker", c=SMALL, moving=[FILES]),
+    target("in dl_iterate_phdr", "linker_lock", "callback", c=SLOW),
+    target("in a constructor", "linker_lock", "constructor", c=SLOW, moving=[FILES]),
+    target("threads start and end", "churn", c=UNLUCKY, moving=[THREADS]),
+    target("fork", "forks", "fork", "alone"),
+    target("fork beside a thread", "forks", "fork", "beside"),
+    target("fork and exec", "forks", "exec", "alone"),
+    target("fork and exec beside", "forks", "exec", "beside"),
+    target("subprocess", "subprocesses", moving=[FILES]),
+    target("C++ exceptions", "exceptions", c={"throws.so": "throws.cc"}),
+    target("1 kHz, Python handler", "signals", "python", c=UNLUCKY),
+    target("1 kHz, C handler", "signals", "c", c=UNLUCKY),
+    target("setitimer", "signals", "timer", c=UNLUCKY),
+    target("SIGCHLD storm", "sigchld"),
+    target("sockets, epoll, sigwait", "sockets"),
+    target("C waits, alone", "waits", "alone", c=UNLUCKY),
+    target("C waits, beside", "waits", "beside", c=UNLUCKY),
+    target("gc.collect", "collector"),
+    target("deep recursion", "deep", cpu=True),
+    target("1,000 threads", "thousand"),
+    target("asyncio server", "asyncio_server", cpu=True),
+    target("pre-fork server", "prefork_server"),
+    target("jemalloc", "allocators", c=UNLUCKY, preload="libjemalloc.so.2"),
+    target("tcmalloc", "allocators", c=UNLUCKY, preload="libtcmalloc_minimal.so.4"),
+    target("descriptors reached", "exhausted", "descriptors"),
+    target("threads reached", "exhausted", "threads", "1"),
+    target("threads reached but one", "exhausted", "threads", "2"),
+    target("memory reached", "exhausted", "memory", "1"),
+    target("memory for a thread", "exhausted", "memory", "9.5"),
+    target("memory for two threads", "exhausted", "memory", "17"),
+]
+
+
+def find_refusal(one, line, pid):
+    """The words of the table that allow this refusal, or None; where in our code it was does not matter."""
+    line = re.sub(r" \(\w+:\d+.*\)$", "", line)
+    for words, _ in one.refusals:
+        if re.sub(r"\b%d\b" % pid, "PID", line) == words:
+            return words
+    return None
+
+
+def compile_helpers(place):
+    """All helpers in C, once: {source: bytes}."""
+    built = {}
+    for source in sorted({source for one in ALL for source in one.c.values()}):
+        output = os.path.join(place, source + ".so")
+        compiler = "g++" if source.endswith(".cc") else "gcc"
+        subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", output, os.path.join(support.HERE, "c", source)],
+                       check=True)
+        with open(output, "rb") as file:
+            built[source] = file.read()
+    return built
+
+
+def start(one, python, helpers):
+    """A Victim that is ready, and the processes of it that are attached to in turn."""
+    files = {name: helpers[source] for name, source in one.c.items()}
+    for name in ("ledger.py", "client.py"):
+        files[name] = support.read_file(os.path.join(VICTIMS, name))
+    environment = {}
+    if one.preload:
+        with open(os.path.join(LIBRARIES, one.preload), "rb") as file:
+            files[one.preload] = file.read()
+        environment["LD_PRELOAD"] = "./" + one.preload
+    return support.Victim(python, one.victim, source=support.read_file(os.path.join(VICTIMS, one.victim + ".py")),
+                          args=one.args, files=files, env=environment)
