@@ -82,6 +82,15 @@ check: deps  ## install what the tests need, build, run all tests; TESTS=tests/t
 	@$(MAKE) --no-print-directory all asan
 	$(TOOLS)/python -m pytest $(PYTEST_FLAGS) $(TESTS)
 
+faults: deps all  ## kill and interrupt an attach at every step, in full (about two hours); FAULTS='--moments 5' for less
+	$(TOOLS)/python tests/faults/run $(FAULTS)
+
+rules: deps all  ## switch one rule of the attach off after another, and see its test fail
+	$(TOOLS)/python tests/faults/rules
+
+traces: deps all  ## set and remove the trace of threads that start and end, 100,000 times on every version
+	PYDBATTACH_TRACES=100000 $(TOOLS)/python -m pytest $(PYTEST_FLAGS) tests/test_rules.py -k traces
+
 soak: deps  ## ten thousand attaches to targets made to be unlucky; SOAK_FLAGS="--attaches N --log FILE" (an hour)
 	@$(MAKE) --no-print-directory all
 	$(TOOLS)/python tests/soak/soak.py $(SOAK_FLAGS)
@@ -119,4 +128,4 @@ clean:  ## remove everything that was built
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-.PHONY: all asan deps deps-build check soak fuzz lint demo install uninstall clean help
+.PHONY: all asan deps deps-build check soak faults rules traces fuzz lint demo install uninstall clean help

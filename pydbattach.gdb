@@ -29,6 +29,7 @@ end
 
 define is_safe
   set $safe = 0
+  set $handler = 0
   if (long)$orig_rax >= 0
     is_safe_call
   else
@@ -48,6 +49,7 @@ define is_safe
       find /g1 $sp, +2048, 0x002b000000000033
       if $numfound > 0
         set $safe = 0
+        set $handler = 1
       end
     end
   end
@@ -62,6 +64,10 @@ while $safe == 0 && $try < $tries
   eval "attach %d", $tid
   is_safe
   if $safe == 0
+    # The last round says who was where: pydbload tells it.
+    if $try >= $tries - $candidates
+      printf "# at %d %ld %#lx %d\n", $tid, (long)$orig_rax, (unsigned long)$pc, $handler
+    end
     detach
   end
   set $try = $try + 1

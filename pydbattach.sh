@@ -124,6 +124,7 @@ check_home_is_safe() {
     set -- "$@" / "$home"/* "$home"/build/* "$home"/look/* "$home"/load/* "$home"/client/*
     bad=$(find "$@" -maxdepth 0 ! -type l \( ! -uid 0 ! -uid "$caller" -o -perm -o+w ! -perm -1000 \
               -o -perm -g+w ! -gid 0 ! -gid "$group" ! -perm -1000 \) -print -quit 2>/dev/null)
+    [ $? -lt 126 ] || die 'cannot find out who can write my own directory'
     [ -z "$bad" ] || die "others than root and you can write $bad; as root nothing is run from there"
 }
 
@@ -169,25 +170,35 @@ load_library() {
     tries=0
     while :; do
         plan=$("$programs/pydblook" ${verbose:+-v} --library "$library" --self $$ plan "$pid") || return $?
-        printf '%s\n' "$plan" 2>/dev/null | "$programs/pydbload" ${verbose:+-v} load "$library" "$home/pydbattach.gdb"
+        said=$(trap : INT; printf '%s\n' "$plan" 2>/dev/null | "$programs/pydbload" ${verbose:+-v} load "$library" "$home/pydbattach.gdb")
         status=$?
-        [ $status -eq 3 ] || return $status
-        tries=$((tries + 1))
-        [ $tries -lt 60 ] || die "no thread of process $pid has come to a place where it is safe to attach; let go"
+        if [ $status -ne 3 ]; then
+            printf '%s\n' "$said"
+            return $status
+        fi
+        # gdb itself has tried for some time before it says who was where
+        tries=$((tries + ${said:+5} + 1))
+        [ $tries -lt 60 ] || die "no thread of process $pid has come to a place where it is safe to attach${said:+ ($said)}; let go"
     done
+}
+
+# A program that was killed has said nothing.
+give_up() {
+    [ "$1" -lt 126 ] || die "the attach was killed; process $pid runs on"
+    exit "$1"
 }
 
 attach() {
     find_programs
-    if ! (exec 9<"/proc/$pid/mem") 2>/dev/null; then
-        "$programs/pydblook" --library "$library" --self $$ plan "$pid" >/dev/null || exit $?
+    # `command`: or the shell itself ends when the process does at this very moment
+    if ! { command exec 9<"/proc/$pid/mem"; } 2>/dev/null; then
+        "$programs/pydblook" --library "$library" --self $$ plan "$pid" >/dev/null || give_up $?
         die "cannot open the memory of process $pid"
     fi
     command -v gdb >/dev/null || die 'gdb is not installed; install it: apt-get install gdb, dnf install gdb or apk add gdb'
-    exec 9<"/proc/$pid/mem"
-    "$programs/pydbload" lock "$pid" || exit $?
+    "$programs/pydbload" lock "$pid" || give_up $?
     trap : INT
-    state=$(load_library) || exit $?
+    state=$(load_library) || give_up $?
     trap - INT
     exec "$programs/pydbclient" ${verbose:+-v} --look "$programs/pydblook" --payload "$home" "$@" "$pid" "$state"
 }

@@ -50,7 +50,8 @@
 #endif
 #define EXPORT __attribute__((visibility("default")))
 
-#define CLIENT_MS 10000         /* a client that has not spoken by then will not come */
+#define COME_MS 3000            /* a client that has not spoken by then will not come */
+#define CLIENT_MS 10000         /* and one that has begun a frame will not end it */
 #define HANGUP_MS 250           /* an evaluator that is still busy so long after the client has gone is interrupted */
 #define MEMORY_NEEDED (6 << 20) /* of address space, for the payload and its work */
 #define GIL_US 2000             /* so long the evaluator keeps the GIL while it compiles the payload */
@@ -2041,8 +2042,11 @@ HAND(hand_raise_later) {
  * So fork() waits until we are through. From 3.13 on (PyThreadState_GetUnchecked came with it) os.fork() itself holds
  * that lock: it would wait for us, and we for it. */
 static volatile uint32_t birth_lock;
+/* And while the channel is made: the child would not know those descriptors, and keep them. */
+static volatile uint32_t channel_lock;
 
 static void before_fork(void) {
+    lock(&channel_lock);
     if (!py.PyThreadState_GetUnchecked)
         lock(&birth_lock);
 }
@@ -2050,6 +2054,7 @@ static void before_fork(void) {
 static void after_fork_in_parent(void) {
     if (!py.PyThreadState_GetUnchecked)
         unlock(&birth_lock);
+    unlock(&channel_lock);
 }
 
 /* The GIL for a thread of ours, always of the main interpreter; NULL: no memory is left (PyGILState_Ensure would
@@ -2416,7 +2421,7 @@ static void after_fork_in_child(void) {
     end_visits();
     forked = 1;
     bell_lock = 0;
-    state_lock = queue_lock = write_lock = birth_lock = 0;
+    state_lock = queue_lock = write_lock = birth_lock = channel_lock = 0;
     session_open = waiting_evaluator = evaluators = messengers = 0;
     queue_head = queue_tail = NULL;
     pydb_state.phase = PYDB_IDLE;
@@ -2427,7 +2432,7 @@ extern int __register_atfork(void (*)(void), void (*)(void), void (*)(void), voi
 
 /* Reads frames until the client is gone or detaches. */
 static void keep_channel(void) {
-    long ms = CLIENT_MS;
+    long ms = COME_MS;
     for (struct frame *frame; session_open && (frame = read_frame(ms)); ms = -1) {
         if (pydb_state.phase == PYDB_READY) {
             drop_client_ends();
@@ -2502,17 +2507,22 @@ EXPORT void *pydb_entry(const char *python, struct pydb_note *note, const char *
     pydb_state.generation++;
     pydb_state.has_gil = 0;
     finished = forked = 0;
-    if ((!prepared && find_python(python)) || check_memory() || open_channel()) {
+    int failed = (!prepared && find_python(python)) || check_memory();
+    if (!failed) {
+        if (!prepared)
+            __register_atfork(before_fork, after_fork_in_parent, after_fork_in_child, NULL);
+        prepared = 1;
+        lock(&channel_lock);
+        failed = open_channel();
+        unlock(&channel_lock);
+    }
+    if (failed) {
         pydb_state.error = prepared || py.None ? errno : ENOSYS;
         pydb_state.keeper = 0;
-        prepared = py.None != NULL;
         pydb_state.phase = PYDB_FAILED;
         note->state = (uint64_t)&pydb_state;
         return NULL;
     }
-    if (!prepared)
-        __register_atfork(before_fork, after_fork_in_parent, after_fork_in_child, NULL);
-    prepared = 1;
     lock(&state_lock);
     session_open = 1;
     int start = !waiting_evaluator;

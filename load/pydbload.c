@@ -2,7 +2,7 @@
  * pydbload.c - the launcher's C half: brings pyinjectcode.so into the target.
  *
  *   pydbload lock PID                           takes the lock of the target: flock on descriptor 9, /proc/PID/mem
- *   pydbload [-v] load LIBRARY SCRIPT < PLAN    prints the address of struct pydb_state
+ *   pydbload [-v] load LIBRARY SCRIPT < PLAN    prints the address of struct pydb_state, or (status 3) who was where
  *
  * The plan is what `pydblook plan` prints. The private copy of the library is placed where the
  * target can open it and unlinked by the library itself once it is loaded, or by us.
@@ -11,12 +11,18 @@
  * the target does not stay stopped and no file stays behind. Nothing here calls into the target;
  * see pydbattach.gdb and stub_x86_64.S.
  *
- * Deadlines, and what is undone when they pass:
+ * Every step of an attach, its deadline, and what is undone when that passes:
+ *   look        3 s   (pydblook.c) it only reads; the child that reads is killed
+ *   moment    100 tries in a gdb, 10 gdbs (60 if a thread has only moved on): let go, nothing was written; says who was where
  *   lock        1 s   nothing was done; 10 s where gdb or its guard has it
  *   gdb         8 s   asleep, 20 s at work: guard kills gdb (it never calls the target), continues the target if that
  *                     left it stopped; 0.6 s after the library has answered, when all that is left to gdb is to end
+ *   guard      22 s   killed, and gdb hangs: we kill gdb and continue the target
  *   stub        2 s   nothing to undo: the stub needs nobody; the library finds no client and closes by itself
  *   library    10 s   the same: a dlopen that comes late finds no client and closes
+ *   client      3 s   (pyinjectcode.c) until its first word: the library undoes everything and closes
+ *   GIL         none  said after 1 s; Ctrl-C gives up; one waiting thread stays and is adopted by the next attach
+ *   detach      1 s   (pyinjectcode.c) an evaluator that is busy is interrupted each 0.25 s; then we leave without it
  *
  * A deadline counts only the time in which we have lived: a machine that stands still for seconds
  * (a virtual one that is moved or starved) must not make one pass.
@@ -58,6 +64,7 @@
 #define LIBRARY_MS 10000
 #define TRIES 100               /* attaches in one gdb, half a millisecond each; then look again */
 #define EXIT_MOVED 3
+#define COPY_PREFIX ".pydbattach."
 #define LOCK_FD 9               /* pydbattach.sh opens /proc/PID/mem here; gdb and guard hold it, too */
 
 extern const char stub_start[], stub_end[];
@@ -223,6 +230,28 @@ static int write_all(int fd, const void *data, size_t size) {
     return 0;
 }
 
+/* Copies of attaches that were killed altogether, before the library could unlink its own: ours or the target's
+ * user's, a minute old, and not locked as a copy is while its attach lives. */
+static void remove_stale_copies(const struct plan *plan, int directory) {
+    int listed = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *all = listed >= 0 ? fdopendir(listed) : NULL;
+    for (struct dirent *entry; all && (entry = readdir(all)); ) {
+        struct stat info;
+        if (strncmp(entry->d_name, COPY_PREFIX, strlen(COPY_PREFIX)))
+            continue;
+        int fd = openat(directory, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && (info.st_uid == geteuid() || info.st_uid == plan->uid)
+            && time(NULL) - info.st_mtime > 60 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            unlinkat(directory, entry->d_name, 0);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (all)
+        closedir(all);
+    else if (listed >= 0)
+        close(listed);
+}
+
 /* A new file that nobody could have prepared, readable by the target's user alone. */
 static int place_copy(const struct plan *plan, const char *image, size_t size, struct copy *copy) {
     char directory[64], *cursor = plan->text;
@@ -233,7 +262,8 @@ static int place_copy(const struct plan *plan, const char *image, size_t size, s
             continue;
         if (getrandom(&random, sizeof random, 0) != sizeof random)
             random = now_ms() * 1e6;
-        snprintf(copy->name, sizeof copy->name, ".pydbattach.%016llx.so", (unsigned long long)random);
+        remove_stale_copies(plan, at);
+        snprintf(copy->name, sizeof copy->name, COPY_PREFIX "%016llx.so", (unsigned long long)random);
         snprintf(copy->path, sizeof copy->path, "%s/%s", strcmp(directory, "/") ? directory : "", copy->name);
         int fd = openat(at, copy->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0500);
         if (fd >= 0) {
@@ -243,6 +273,7 @@ static int place_copy(const struct plan *plan, const char *image, size_t size, s
             failed |= close(fd);
             if (!failed) {
                 copy->directory = at;
+                flock(openat(at, copy->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), LOCK_SH);     /* held as long as we and the guard live */
                 return 0;
             }
             unlinkat(at, copy->name, 0);
@@ -313,8 +344,10 @@ static int make_script(const struct plan *plan, uint64_t token, int stub) {
     return fd >= 0 && write_all(fd, rest, n) == 0 ? fd : -1;
 }
 
-static void become_gdb(int plan, const char *script, int log) {
+static void become_gdb(int plan, const char *script, int log, int pipe) {
     char plan_path[32];
+    setpgid(0, 0);              /* with a child of its own, which can be left behind stopped */
+    fcntl(pipe, F_SETFD, 0);    /* the pipe ends when guard and gdb have ended, not before */
     snprintf(plan_path, sizeof plan_path, "/proc/self/fd/%d", plan);
     int null = open("/dev/null", O_RDONLY);
     dup2(null, 0);
@@ -335,6 +368,28 @@ static void continue_target(int pid, int ms) {
     for (double end = now_ms() + ms; now_ms() < end; sleep_us(5000))
         if (process_state(pid) == 'T')
             kill(pid, SIGCONT);
+}
+
+/* gdb without its guard: known by the descriptor that it has inherited. */
+static void end_gdb(int pid) {
+    char want[64], path[320], link[64];
+    snprintf(want, sizeof want, "/proc/%d/mem", pid);
+    DIR *all = opendir("/proc");
+    for (struct dirent *entry; all && (entry = readdir(all)); ) {
+        int other = atoi(entry->d_name);
+        snprintf(path, sizeof path, "/proc/%s/fd/%d", entry->d_name, LOCK_FD);
+        ssize_t n = other > 0 ? readlink(path, link, sizeof link - 1) : -1;
+        if (n <= 0 || (link[n] = 0, strcmp(link, want)))
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/comm", other);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0 && read(fd, link, 4) == 4 && !memcmp(link, "gdb\n", 4))
+            kill(other, SIGKILL);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (all)
+        closedir(all);
 }
 
 static void tell_detach(int pid, const struct pydb_state *state) {
@@ -424,11 +479,14 @@ static void guard_gdb(const struct plan *plan, uint64_t token, int text, const c
     sigprocmask(SIG_SETMASK, &all, NULL);
     pid_t gdb = fork();
     if (gdb == 0) {
-        sigemptyset(&all);
+        /* gdb passes a SIGINT of its own on to the target, where it is a KeyboardInterrupt, and leaves a stopped
+         * target at SIGHUP and SIGTERM: it hears none. It needs SIGCHLD alone. */
+        sigdelset(&all, SIGCHLD);
         sigprocmask(SIG_SETMASK, &all, NULL);
-        become_gdb(text, script, log);
+        become_gdb(text, script, log, pipe);
     }
     int status = 0, slow = await_gdb(plan, token, gdb, &status);
+    kill(-gdb, SIGKILL);        /* its own child, which it leaves behind stopped when it is killed at the wrong moment */
     unsigned char said = slow ? 254 : WIFEXITED(status) ? WEXITSTATUS(status) : 255;
     if (said != 0 && said != EXIT_MOVED)
         continue_target(pid, 300);
@@ -444,10 +502,57 @@ static void guard_gdb(const struct plan *plan, uint64_t token, int text, const c
 
 /* ---- waiting for the library ---- */
 
+/* The file that an address of the target lies in, without its directory; what could harm a terminal is replaced. */
+static void name_place(int pid, uint64_t address, char *name, size_t size) {
+    char path[64], line[4352];
+    snprintf(path, sizeof path, "/proc/%d/maps", pid);
+    snprintf(name, size, "code at %#llx", (unsigned long long)address);
+    FILE *maps = fopen(path, "re");
+    while (maps && fgets(line, sizeof line, maps)) {
+        unsigned long long low, high;
+        char *slash = strrchr(line, '/');
+        if (sscanf(line, "%llx-%llx", &low, &high) != 2 || address < low || address >= high || !slash)
+            continue;
+        snprintf(name, size, "%.*s", (int)strcspn(slash + 1, "\n"), slash + 1);
+        for (char *c = name; *c; c++)
+            if ((unsigned char)*c < 0x20 || *c == 0x7f || *c == '\\')
+                *c = '?';
+    }
+    if (maps)
+        fclose(maps);
+}
+
+/* Where the threads were in the last round, for the launcher: "thread 42 in libc.so.6, thread 43 in system call 12". */
+static void tell_threads(int pid, int log) {
+    char text[8192], place[128], *save;
+    struct stat info = {0};
+    fstat(log, &info);          /* each try has said something; the last round is at the end */
+    ssize_t n = pread(log, text, sizeof text - 1, info.st_size < (off_t)sizeof text ? 0 : info.st_size - (sizeof text - 1));
+    int told = 0;
+    text[n > 0 ? n : 0] = 0;
+    for (char *line = strtok_r(text, "\n", &save); line && told < 3; line = strtok_r(NULL, "\n", &save)) {
+        int tid, handler;
+        long call;
+        unsigned long long pc;
+        if (sscanf(line, "# at %d %ld %llx %d", &tid, &call, &pc, &handler) != 4)
+            continue;
+        name_place(pid, pc, place, sizeof place);
+        printf("%sthread %d ", told++ ? ", " : "", tid);
+        if (call >= 0)
+            printf("in system call %ld", call);
+        else
+            printf("%sin %s", handler ? "in a signal handler that has interrupted something, " : "", place);
+    }
+    if (told)
+        printf("\n");
+}
+
 static int explain_gdb(const struct plan *plan, int said, int log) {
     char text[4096] = "", *line = text, *last = NULL, *save;
-    if (said == EXIT_MOVED)
+    if (said == EXIT_MOVED) {
+        tell_threads(plan->pid, log);
         return EXIT_MOVED;
+    }
     if (process_state(plan->pid) == 0)
         return complain("process %d has exited", plan->pid);
     if (said == 127)
@@ -493,13 +598,16 @@ static int await_library(const struct plan *plan, uint64_t token, int from_guard
         double now = count_lived(&lived) + 1;
         struct pollfd ready = {from_guard, POLLIN, 0};
         if (!gdb_done && poll(&ready, 1, 0) > 0) {
-            unsigned char said = 255;
-            if (read(from_guard, &said, 1) != 1)
-                said = 255;
+            unsigned char said = 0;
+            int guarded = read(from_guard, &said, 1) == 1;
+            if (!guarded)       /* the guard was killed, and now gdb has ended, nobody knows how: then the note tells */
+                continue_target(plan->pid, 300);
             gdb_done = now;
             report_step("gdb ended", start);
             if (said != 0)
                 return explain_gdb(plan, said, log);
+            if (!guarded && (read_target(plan->pid, plan->note, &note, sizeof note) || note.token != token))
+                return explain_gdb(plan, 255, log);
         }
         int ours = !read_target(plan->pid, plan->note, &note, sizeof note) && note.magic == NOTE_MAGIC && note.token == token;
         if (ours && note.state && !read_target(plan->pid, note.state, &state, sizeof state)
@@ -521,8 +629,11 @@ static int await_library(const struct plan *plan, uint64_t token, int from_guard
             return explain_library(plan, &note, &state);
         if (interrupted && gdb_done && waited > 200)
             return complain("gave up; %d runs on", plan->pid);
-        if (!gdb_done && now > GDB_RUNS_MS + 2000)
-            return complain("the guard of gdb is gone; process %d may need: kill -CONT %d", plan->pid, plan->pid);
+        if (!gdb_done && now > GDB_RUNS_MS + 2000) {    /* the guard would have: it was killed, too */
+            end_gdb(plan->pid);
+            continue_target(plan->pid, 300);
+            return explain_gdb(plan, 254, log);
+        }
         sleep_us(200);
     }
 }
