@@ -35,7 +35,7 @@ def test_payload_is_cut_where_statements_begin(target, client):
     (client.payload / "pyinjectcode.py").write_text(source)
     client(target)
     _, pieces = target.take_payload()
-    pieces = [piece.split(b"\x00", 2) for piece in pieces[1:-1]]
+    pieces = [piece.split(b"\x00", 2) for piece in pieces[1:-3]]
     assert b"".join(text for _, _, text in pieces).decode() == source
     lines = source.splitlines(keepends=True)
     for name, first, text in pieces:
@@ -51,7 +51,7 @@ def test_big_payload_through_a_slow_pipe(target, client):
     source = "def f():\n    pass\n\n" * 20000
     (client.payload / "pyinjectcode.py").write_text(source)
     client(target)
-    assert b"".join(piece.split(b"\x00", 2)[2] for piece in target.take_payload()[1][1:-1]).decode() == source
+    assert b"".join(piece.split(b"\x00", 2)[2] for piece in target.take_payload()[1][1:-3]).decode() == source
 
 
 def test_payload_that_is_not_there(target, client, tmp_path):
