@@ -7,6 +7,7 @@ import ctypes
 import glob
 import os
 import struct
+import time
 
 line_of = ctypes.pythonapi.PyCode_Addr2Line
 line_of.argtypes, line_of.restype = [ctypes.py_object, ctypes.c_int], ctypes.c_int
@@ -30,4 +31,4 @@ with open("lines", "wb") as file:
     far = "def f():\n a = 1" + "\n" * 70000 + " b = [\n1,\n a,\n" + "\n" * 500 + " a(\n)]\n"
     write_code(file, compile(far, "far", "exec"))
 print("ready", flush=True)
-input()
+time.sleep(3600)
