@@ -2507,11 +2507,11 @@ EXPORT void *pydb_entry(const char *python, struct pydb_note *note, const char *
     pydb_state.generation++;
     pydb_state.has_gil = 0;
     finished = forked = 0;
-    int failed = (!prepared && find_python(python)) || check_memory();
-    if (!failed) {
-        if (!prepared)
-            __register_atfork(before_fork, after_fork_in_parent, after_fork_in_child, NULL);
-        prepared = 1;
+    int failed = !prepared && find_python(python);
+    if (!failed && !prepared)
+        __register_atfork(before_fork, after_fork_in_parent, after_fork_in_child, NULL);
+    prepared |= !failed;        /* what fails from here on may be tried again */
+    if (!failed && !(failed = check_memory())) {
         lock(&channel_lock);
         failed = open_channel();
         unlock(&channel_lock);

@@ -90,13 +90,14 @@ struct copy {                   /* the private copy of the library */
 };
 
 /* One line to stderr, with errno as it was when it was called. */
+/* One write, so that no other line comes between. */
 static int complain(const char *format, ...) {
+    char line[8192];
     va_list arguments;
     va_start(arguments, format);
-    fputs("pydbattach: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    int size = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
+    dprintf(STDERR_FILENO, "pydbattach: %.*s\n", size, line);
     return 1;
 }
 

@@ -300,14 +300,15 @@ def test_gil_that_comes_late_brings_the_prompt(python, victim, attach):
 @both_ends
 def test_gil_given_up_then_attached_again(python, victim, attach):
     """The thread that was left behind waiting for the GIL is adopted, not joined by another one."""
-    target = victim(python, "pydll_sleep", args=["9"])
+    target = victim(python, "pydll_sleep", args=["15"])
     for _ in range(2):
         session = attach(target.pid, wait=False)
         session.expect(GIL_IS_HELD, 30)
         session.interrupt()
         assert session.finish() == 1
-    assert len(support.list_threads(target.pid)) <= len(target.before.threads) + 1
-    assert support.wait_until(lambda: "back" in target.stdout, 15)
+    assert support.wait_until(lambda: len(support.list_threads(target.pid)) <= len(target.before.threads) + 1)
+    assert "back" not in target.stdout          # so it is the one thread that waits
+    assert support.wait_until(lambda: "back" in target.stdout)
     target.assert_unharmed(stdout="ready\nback\n")
     session = attach(target.pid)
     assert "pydbattach: attached to %d" % target.pid in session.greeting

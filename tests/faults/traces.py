@@ -19,6 +19,7 @@ def find_module():
 def set_and_remove(times):
     module = find_module()
     tracer, hands = module.new_tracer(), module.hands
+    tracer.prepare()
     tracer.TOOL = "pydbattach test"     # beside the session's own
     own = set(module.own_idents()) | {hands.ident()}
     reached = events = turns = 0
@@ -32,9 +33,14 @@ def set_and_remove(times):
             turns += 1
             if ident in own:
                 continue
-            # half of them step, half run to a breakpoint that is nowhere
-            reached += bool(tracer.arm(ident, handler, None if turns % 2 else lambda code: ()))
-            tracer.disarm(ident)
+            # half of them step, half run past a breakpoint that is nowhere
+            if turns % 2:
+                reached += bool(tracer.arm(ident, handler))
+                tracer.disarm(ident)
+            else:
+                tracer.set_breaks(["nowhere.py"], lambda code: {}, lambda frame, points: None)
+                tracer.set_breaks(None)
+                reached += 1
     tracer.close()
     return "set and removed %d, events %s" % (reached, "yes" if events else "no")
 
