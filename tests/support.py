@@ -365,7 +365,7 @@ class Attach:
         self.send("%s\np %s\n" % (line, mark))
         shown = self.expect("\n" + mark + "\r?\n")
         self.prompt()
-        rows = [row for row in shown.split("\n")[1:] if mark not in row and row not in ("(Pdb) ", "(com) ")
+        rows = [row for row in shown.split("\n")[1:] if mark not in row and not row.startswith(("(Pdb) ", "(com) "))     # echoes
                 and not row.endswith(" and waits for `continue`")]
         return "\n".join(rows[:-1] if rows and not rows[-1] else rows) + "\n" * bool(rows)
 
