@@ -1633,11 +1633,15 @@ static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *ar
         errno = saved;
         return result;
     }
+    if (!result && raise_hit && (what == 1 || what == 3)) {
+        result = check_exception(frame, what, argument);
+        if (!(traced = *find_traced(pthread_self())) || !traced->on) {      /* it has stood meanwhile */
+            errno = saved;
+            return result;
+        }
+    }
     if (!result && !traced->handler) {
-        if (raise_hit && (what == 1 || what == 3))
-            result = check_exception(frame, what, argument);
-        else
-            result = what == 2 && may_hit(frame) ? check_line(frame) : 0;
+        result = what == 2 && may_hit(frame) ? check_line(frame) : 0;
         if (what == 3 && traced->adopted)
             end_adoption(frame);
     } else if (!result && what <= 3) {

@@ -650,15 +650,7 @@ class TraceTracer:
 
     def arm(self, ident, handler):
         events = self.EVENTS
-
-        def deliver(frame, what, arg):
-            if what in (1, 3) and self.caught is not None:
-                answer = self.passes(frame, 4 if what == 3 and arg is None else what, arg)
-                if answer is not None or ident not in self.armed:
-                    return answer
-            return handler(frame, events[what], arg)
-
-        if not hands.trace(ident, deliver):
+        if not hands.trace(ident, lambda frame, what, arg: handler(frame, events[what], arg)):
             return False
         self.armed.add(ident)
         return True

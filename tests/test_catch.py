@@ -102,6 +102,52 @@ def test_catch_uncaught_stops_where_an_exception_leaves_a_thread(python, errors)
     finish(target, deaths=1)
 
 
+CALM = """
+import os, threading, time
+
+def fail():
+    raise KeyError(1)
+
+class Calm(threading.Thread):
+    def run(self):
+        turn = 1
+        try:
+            fail()
+        except KeyError:
+            turn = 2
+        turn = 3
+
+print("ready", flush=True)
+while not os.access("stop", os.F_OK):
+    calm = Calm()
+    calm.start()
+    calm.join()
+    time.sleep(0.01)
+"""
+
+
+@every_python
+def test_step_over_a_caught_exception_is_none_that_leaves_the_thread(python, victim, attach):
+    """The bottom function of a thread has caught it, and returns None."""
+    target = victim(python, source=CALM)
+    session = attach(target.pid)
+    session.ask("catch KeyError uncaught")
+    session.ask("tbreak __main__:Calm.run")
+    go_on(session, r"hit breakpoint 2\n")
+    for _ in range(12):
+        if "--Return--" in session.screen:
+            break
+        session.ask("next")
+    assert "--Return--" in session.screen
+    session.ask("next")
+    assert "is left by" not in session.screen
+    session.quit()
+    support.wait_until(lambda: len(support.look_at(target.pid).threads) <= 2)
+    target.write("stop", "")
+    assert target.finish() == 0
+    assert (target.stdout, target.stderr) == ("ready\n", "")
+
+
 @both_ends
 def test_catch_by_a_name_that_is_not_there_yet(python, errors):
     target, session = errors(python)
