@@ -46,6 +46,12 @@ Puts a Pdb prompt on a thread of a running Python process that was not prepared 
 In the session: all of Pdb, and
   threads                all threads: number, name, ident, native id, what they do and where
   thread THREAD          go to another thread
+  break WHERE [thread T] stops whichever thread comes by; WHERE may be package.module:Class.method, not imported yet
+  catch, watch, logpoint stop at an exception or a change of a value, or print and never stop, in all threads
+  stopall, goall         let all threads stand, let them go
+  breaks save|load FILE  keep the breakpoints for next time
+  enter, leave           the prompt inside a thread that is blocked, and back
+  raise EXC              free it by an exception
   dump [locals] [native] the stacks of all threads, read from outside
   q, detach, Ctrl-D      leave; the process runs on
   Ctrl-C                 stop the evaluation, or bring a running thread back to the prompt
