@@ -113,7 +113,9 @@ def test_not_python(refused):
 def test_version_that_is_not_served(version, refused):
     path = pythons.find_pyenv(version)
     support.need(path, "no interpreter %s in pyenv" % version)
-    with program(path, "-c", "import time; time.sleep(3600)") as python:
+    source = "import sys, time; sys.stdout.write('ready\\n'); sys.stdout.flush(); time.sleep(3600)"
+    with program(path, "-c", source, stdout=subprocess.PIPE) as python:
+        assert python.stdout.readline() == b"ready\n"
         support.wait_blocked(python.pid)
         refused("pydbattach: process %d runs Python %s, supported are 3.8 to 3.15\n" % (python.pid, version),
                 python.pid, target=python.pid)
