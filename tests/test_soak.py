@@ -39,7 +39,7 @@ def test_target_made_to_be_unlucky_is_not_harmed(one, python, helpers, tmp_path)
     if one.preload:
         support.need(os.path.exists(os.path.join(targets.LIBRARIES, one.preload)), "no %s (make deps)" % one.preload)
     log = str(tmp_path / "log")
-    soak.run_round((one, python, helpers, log, 0, ATTACHES))
+    soak.run_round((one, python, helpers, log, 0, ATTACHES, ""))
     records = soak.read_records([log])
     assert soak.judge_group(one, records) == []
     assert len(records) == ATTACHES
@@ -93,10 +93,10 @@ lane.run(step)
     run.victim = support.Victim(python, "idle", source=source, files={
         "ledger.py": support.read_file(os.path.join(targets.VICTIMS, "ledger.py")), "code": code})
 
-    def pretend(pid, number, home):
+    def pretend(one, pid, number, home):
         run.victim.write("harm", "")
         support.wait_until(lambda: not os.path.exists(os.path.join(run.victim.place, "harm")), 20)
-        return "-c", soak.Outcome(0, "%d\n" % run.victim.process.pid, "", 0.1)
+        return "-c", soak.Outcome(0, "%d\n" % run.victim.process.pid, "", 0.1), []
 
     monkeypatch.setattr(soak, "attach", pretend)
     monkeypatch.setattr(soak, "SETTLE_SECONDS", 0.5)

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static void sleep_by(const char *variable) {
@@ -21,8 +22,10 @@ static void sleep_by(const char *variable) {
     if (!seconds)
         return;
     close(open("sleeping", O_CREAT | O_WRONLY, 0644));
-    for (unsigned left = atoi(seconds); left;)
-        left = sleep(left);
+    double left = atof(seconds);
+    struct timespec t = {(time_t)left, (long)((left - (time_t)left) * 1e9)};
+    while (nanosleep(&t, &t))
+        ;
 }
 
 __attribute__((constructor)) static void begin(void) {

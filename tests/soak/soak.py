@@ -2,19 +2,21 @@
 # soak.py - attaches again and again to targets made to be unlucky, and judges both sides after each attach.
 # SPDX-License-Identifier: MIT
 #
-# Each attach is one of a user: the real pydbattach.sh, by -c, by a pipe or in a terminal; a prompt that has
-# answered `p secret` is what counts. After it has ended, the target must be as before: it lives, is not stopped
-# or traced, has its threads, signal masks and descriptors and none of ours, has printed nothing, has lost,
-# repeated and mistaken nothing (its ledger: victims/ledger.py), and every worker of it goes on.
+# Each attach is one of a user: the real pydbattach.sh, in one of the forms of FORMS; a prompt that has answered
+# `p secret` is what counts. After it has ended, the target must be as before: it lives, is not stopped or traced,
+# has its threads, signal masks and descriptors and none of ours, has printed nothing, has lost, repeated and
+# mistaken nothing (its ledger: victims/ledger.py), and every worker of it goes on.
 #
 # The targets and the table of what may be refused are in targets.py. Results are lines of JSON in --log, one an
 # attach, written at once: a run can be cut, and the lines of several runs be summed (--table). It works in rounds
-# of a few attaches to a fresh process of each target on each interpreter, so that a cut run is even.
+# of some attaches to a fresh process of each target on each interpreter, so that a cut run is even. --memory and
+# --cpu are measurements, with one process for many attaches.
 # It exits with 0 if there was no hang, no crash, no harm, no error and no refusal beyond the table.
 
 import argparse
 import collections
 import contextlib
+import itertools
 import json
 import math
 import multiprocessing
@@ -40,10 +42,9 @@ import targets  # noqa: E402
 ATTACH_SECONDS = 90             # an attach that takes longer hangs
 WORK_SECONDS = 60               # a worker that does nothing for so long hangs
 SETTLE_SECONDS = 30             # design: a second after the GIL is free; the machine may be loaded
-IN_A_ROUND = 5                  # attaches to one process
 MEMORY_ATTACHES = 1000
 MEMORY_KB = 256                 # so much the process may be bigger after the last than after the hundredth
-CPU_WINDOWS = 100               # below that the ratio is not judged
+CPU_WINDOWS = 100               # with an attach, and as many without; below that the ratio is not judged
 CPU_RATIO = 1.25
 
 WORDS, LANES = 16, 64
@@ -163,14 +164,16 @@ def end_tree(process):
     process.wait()
 
 
-def attach_by_pipe(pid, home, use_command):
-    arguments = [support.LAUNCHER] + (["-c", "p secret"] if use_command else []) + [str(pid)]
+def attach_without_terminal(pid, home, commands, by_pipe=False):
+    arguments = [] if by_pipe else [word for command in commands for word in ("-c", command)]
     start = time.monotonic()
-    process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL if use_command else subprocess.PIPE,
+    process = subprocess.Popen([support.LAUNCHER] + arguments + [str(pid)],
+                               stdin=subprocess.PIPE if by_pipe else subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace",
                                env=support.make_environment(home))
     try:
-        out, err = process.communicate(None if use_command else "p secret\n", timeout=ATTACH_SECONDS)
+        out, err = process.communicate("".join(command + "\n" for command in commands) if by_pipe else None,
+                                       timeout=ATTACH_SECONDS)
     except subprocess.TimeoutExpired:
         hung = describe_threads(process.pid) + [support.process_name(p) for p in support.list_descendants(process.pid)]
         end_tree(process)
@@ -181,7 +184,7 @@ def attach_by_pipe(pid, home, use_command):
     return Outcome(process.returncode, out, err, time.monotonic() - start)
 
 
-def attach_by_terminal(pid, home):
+def attach_in_terminal(pid, home):
     start = time.monotonic()
     session = support.Attach(pid, home=home, wait=False, seconds=ATTACH_SECONDS)
     answer, status = "", None
@@ -199,10 +202,46 @@ def attach_by_terminal(pid, home):
         session.close()
 
 
-def attach(pid, number, home):
-    """-c mostly, a pipe now and then, a terminal now and then."""
-    how = {3: "pipe", 4: "terminal"}.get(number % 5, "-c")
-    return how, attach_by_terminal(pid, home) if how == "terminal" else attach_by_pipe(pid, home, how == "-c")
+SET_BREAK = {"stops": "break ledger:Lane.item", "passes": "break ledger:Lane.item, self.at < 0",
+             "elsewhere": "break ledger:Lane.check, False", "logs": "logpoint ledger:Lane.item self.at"}
+
+
+def make_breaks(chance, comes_by):
+    """Commands that set and remove breakpoints at random; comes_by: some thread calls Lane.item again and again."""
+    count, there, disabled, commands = 0, {}, {}, []        # number: how it was set
+    for _ in range(chance.randint(4, 9)):
+        deed = chance.choice(list(SET_BREAK) + ["stops", "clear", "disable", "enable", "wait", "continue", "continue"])
+        chosen = disabled if deed == "enable" else there
+        number = chance.choice(sorted(chosen)) if chosen else None
+        if deed in SET_BREAK:
+            count += 1
+            there[count] = deed
+            commands.append(SET_BREAK[deed])
+        elif deed == "wait":
+            commands.append("!__import__('time').sleep(0.01)")
+        elif deed == "continue":
+            commands += ["continue"] if comes_by and "stops" in there.values() else []
+        elif number:
+            commands.append("%s %d" % (deed, number))
+            what = chosen.pop(number)
+            if deed != "clear":
+                (there if deed == "enable" else disabled)[number] = what
+    return commands
+
+
+FORMS = ["-c", "breaks", "pipe", "terminal", "-c", "around"]
+
+
+def attach(one, pid, number, home):
+    """(the form, its outcome, the commands that are not always the same)"""
+    how, more = FORMS[number % len(FORMS)], []
+    if how == "terminal":
+        return how, attach_in_terminal(pid, home), more
+    if how == "breaks":
+        more = make_breaks(random.Random(), one.comes_by)
+    elif how == "around":
+        more = ["threads", "thread 2", "where", "dump"]
+    return how, attach_without_terminal(pid, home, more + ["p secret"], how == "pipe"), more
 
 
 def classify(one, pid, outcome, secret):
@@ -211,7 +250,8 @@ def classify(one, pid, outcome, secret):
     last = lines[-1] if lines else ""
     if outcome.status is None:
         return "hang", outcome.stderr
-    if outcome.status == 0 and outcome.stdout.split()[-1:] == [str(secret)]:      # before it may stand --Return--
+    # Before it may stand --Return--, behind it what a logpoint says.
+    if outcome.status == 0 and str(secret) in outcome.stdout.splitlines():
         return "prompt", ""
     allowed = [words for words in (targets.find_refusal(one, line, pid) for line in lines) if words]
     if outcome.status == 1 and allowed:
@@ -247,6 +287,11 @@ class Run:
         with open(self.log, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
+    def measure_memory(self, attaches):
+        time.sleep(0.5)
+        self.write(what="memory", attaches=attaches, resident=support.resident_kilobytes(self.victim.pid),
+                   mappings=support.count_mappings(self.victim.pid))
+
     def find_harm(self, before, subject):
         """Everything that is not as it must be after an attach, in words."""
         if self.victim.process.poll() is not None or not support.is_alive(subject.pid):
@@ -271,21 +316,23 @@ class Run:
         items = sum(new["items"] - old["items"] for old, new in zip(before, now))
         return sum(new["cpu"] - old["cpu"] for old, new in zip(before, now)) / items if items else None
 
-    def attach_once(self, number):
+    def attach_once(self, number, first=False, measure=""):
         """True if the process can be used further."""
         subject = self.subjects[self.pids[number % len(self.pids)]]
         self.ledger.forget_pauses()
         before, start = self.ledger.read(), time.monotonic()
-        how, outcome = attach(subject.pid, number, self.home)
+        how, outcome, more = attach(self.one, subject.pid, number, self.home)
         what, reason = classify(self.one, subject.pid, outcome, self.victim.process.pid)
         after, seconds = self.ledger.read(), time.monotonic() - start
         bad, harm = self.find_harm(before, subject)
         now = self.ledger.read()
-        record = {"n": number, "how": how, "what": what, "reason": reason, "seconds": round(outcome.seconds, 4), "bad": bad,
-                  "harm": harm, "pause": max(lane["pause"] for lane in after) / 1e6,
+        record = {"n": number, "how": how, "first": first, "what": what, "reason": reason,
+                  "seconds": round(outcome.seconds, 4), "bad": bad, "harm": harm, "pause": max(lane["pause"] for lane in after) / 1e6,
                   "eintr": sum(new["eintr"] - old["eintr"] for old, new in zip(before, now)),
                   "warned": sum(new["warned"] - old["warned"] for old, new in zip(before, now))}
-        if self.one.cpu and what == "prompt":
+        if more and (bad or what in ("hang", "error")):
+            record["commands"] = more
+        if measure == "cpu" and what == "prompt":
             control = self.ledger.read()
             time.sleep(seconds)
             record["cpu"] = self.processor_time(before, after)
@@ -303,17 +350,15 @@ class Run:
 
 def run_round(job):
     """One job of a worker: a process and its attaches; how many prompts were reached."""
-    one, python, helpers, log, number, count = job
+    one, python, helpers, log, number, count, measure = job
     run = Run(one, python, helpers, log, number)
     try:
         run.prepare()
         for attempt in range(count):
-            if not run.attach_once(number * count + attempt):
+            if not run.attach_once(FORMS.index("-c") if measure else number * count + attempt, attempt == 0, measure):
                 break
-            if count >= MEMORY_ATTACHES and attempt + 1 in (100, count):
-                time.sleep(0.5)
-                run.write(what="memory", attaches=attempt + 1, resident=support.resident_kilobytes(run.victim.pid),
-                          mappings=support.count_mappings(run.victim.pid))
+            if measure == "memory" and attempt + 1 in (100, count):
+                run.measure_memory(attempt + 1)
     except AssertionError as error:
         run.write(n=number, what="error", reason="the target: %s" % error, bad="", harm=[], seconds=0, pause=0, eintr=0, warned=0,
                   how="")
@@ -434,9 +479,10 @@ def parse(arguments):
     parser.add_argument("--attaches", type=int, default=10000, help="end after so many prompts were reached (%(default)s)")
     parser.add_argument("--seconds", type=float, default=0, help="begin no new round after so long")
     parser.add_argument("--jobs", type=int, default=2, help="at the same time (%(default)s)")
-    parser.add_argument("--each", type=int, default=IN_A_ROUND, help="attaches to one process (%(default)s)")
-    parser.add_argument("--memory", type=int, default=0, metavar="N",
-                        help="first %d attaches to one process of the first N of the oldest, the newest and one between" % MEMORY_ATTACHES)
+    parser.add_argument("--each", type=int, default=0, help="attaches to one process (those of targets.py)")
+    parser.add_argument("--memory", action="store_true", help="measure it: %d attaches to one idle process" % MEMORY_ATTACHES)
+    parser.add_argument("--cpu", action="store_true",
+                        help="measure processor time per item: %d attaches, each beside a window without" % CPU_WINDOWS)
     parser.add_argument("--target", action="append", help="only targets whose name contains this")
     parser.add_argument("--log", default="soak.jsonl", help="results, one line of JSON an attach; appended (%(default)s)")
     parser.add_argument("--table", nargs="+", metavar="LOG", help="attach to nothing, sum these results")
@@ -444,17 +490,19 @@ def parse(arguments):
 
 
 def make_jobs(options, helpers):
-    """Rounds without end, each one in an order of its own."""
+    """Rounds without end, each one in an order of its own; or one of measurements."""
     chosen = [one for one in targets.ALL if not options.target or any(word in one.name for word in options.target)]
     there = [python for python in pythons.ALL if python.is_there()]
-    for python in pythons.ENDS[:options.memory]:
-        yield targets.ALL[0], python, helpers, options.log, 0, MEMORY_ATTACHES
+    for python in there if options.memory else []:
+        yield targets.ALL[0], python, helpers, options.log, 0, MEMORY_ATTACHES, "memory"
+    for one, python in [(one, python) for one in chosen if one.cpu for python in there] if options.cpu else []:
+        yield one, python, helpers, options.log, 0, CPU_WINDOWS, "cpu"
     number = 0
-    while True:
+    while not options.memory and not options.cpu:
         pairs = [(one, python) for one in chosen for python in there]
         random.shuffle(pairs)
         for one, python in pairs:
-            yield one, python, helpers, options.log, number, options.each
+            yield one, python, helpers, options.log, number, options.each or one.each, ""
         number += 1
 
 
@@ -483,9 +531,11 @@ def drive(options, helpers):
         while prompts < options.attaches:
             if options.seconds and time.monotonic() - start > options.seconds:
                 break
-            while waiting < options.jobs + 1:
-                jobs.put(next(source))
+            for job in itertools.islice(source, options.jobs + 1 - waiting):
+                jobs.put(job)
                 waiting += 1
+            if not waiting:
+                break
             while results.empty():
                 if not all(worker.is_alive() for worker in workers):
                     raise SystemExit("soak: a worker has died")

@@ -12,11 +12,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 VICTIMS = os.path.join(HERE, "victims")
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 
-# name: in the table; victim, args: the program; c: what it loads of tests/c (name of the file in its directory: source);
-# preload: a Debian library that it is started with; cpu: its processor time per item is compared with and without
-# an attach; moving: what may differ between two looks without us (threads, descriptors: then only what is always
-# there counts); refusals: below.
-Target = collections.namedtuple("Target", "name victim args c preload cpu moving refusals")
+# name: in the table; victim, args: the program; each: attaches to one process in a round; c: what it loads of tests/c
+# (name of the file in its directory: source); preload: a Debian library that it is started with; cpu: its processor
+# time per item is compared with and without an attach; comes_by: a thread of it calls Lane.item again and again;
+# moving: what may differ between two looks without us (threads, descriptors: then only what is always there
+# counts); refusals: below.
+Target = collections.namedtuple("Target", "name victim args each c preload cpu comes_by moving refusals")
 
 UNLUCKY = {"unlucky.so": "unlucky.c"}
 SLOW = dict(UNLUCKY, **{"slow_library.so": "slow_library.c"})
@@ -46,46 +47,49 @@ REFUSALS = {
 }
 
 
-def target(name, victim, *args, c=None, preload=None, cpu=False, moving=()):
-    return Target(name, victim, args, c or {}, preload, cpu, moving, REFUSALS.get(name, ANY))
+MANY, FEW, ONE = 8, 3, 1        # few: an attach takes long, for the target takes both processors or is slow itself
+
+
+def target(name, victim, *args, each=MANY, c=None, preload=None, cpu=False, comes_by=True, moving=()):
+    return Target(name, victim, args, each, c or {}, preload, cpu, comes_by, moving, REFUSALS.get(name, ANY))
 
 
 THREADS, FILES, MASKS = "threads", "descriptors", "masks"
 ALL = [
     target("idle", "idle", cpu=True),
     target("allocates", "allocator", cpu=True),
-    target("16 allocate", "allocators", c=UNLUCKY),
-    target("busy in Python", "busy", cpu=True),
-    target("dlopen, import, dlclose", "linker", c=SMALL, moving=[FILES]),
-    target("in dl_iterate_phdr", "linker_lock", "callback", c=SLOW),
-    target("in a constructor", "linker_lock", "constructor", c=SLOW, moving=[FILES]),
+    target("16 allocate", "allocators", each=FEW, c=UNLUCKY),
+    target("busy in Python", "busy", each=FEW, cpu=True),
+    target("dlopen, import, dlclose", "linker", each=FEW, c=SMALL, moving=[FILES]),
+    target("in dl_iterate_phdr", "linker_lock", "callback", each=FEW, c=SLOW),
+    target("in a constructor", "linker_lock", "constructor", each=FEW, c=SLOW, moving=[FILES]),
     target("threads start and end", "churn", c=UNLUCKY, moving=[THREADS]),
     target("fork", "forks", "fork", "alone"),
     target("fork beside a thread", "forks", "fork", "beside"),
     target("fork and exec", "forks", "exec", "alone"),
     target("fork and exec beside", "forks", "exec", "beside"),
     target("subprocess", "subprocesses", moving=[FILES]),
-    target("C++ exceptions", "exceptions", c={"throws.so": "throws.cc"}),
+    target("C++ exceptions", "exceptions", each=FEW, c={"throws.so": "throws.cc"}),
     target("1 kHz, Python handler", "signals", "python", c=UNLUCKY),
     target("1 kHz, C handler", "signals", "c", c=UNLUCKY),
     target("setitimer", "signals", "timer", c=UNLUCKY),
     target("SIGCHLD storm", "sigchld"),
     target("sockets, epoll, sigwait", "sockets"),
-    target("C waits, alone", "waits", "alone", c=UNLUCKY),
-    target("C waits, beside", "waits", "beside", c=UNLUCKY),
+    target("C waits, alone", "waits", "alone", each=FEW, c=UNLUCKY, comes_by=False),
+    target("C waits, beside", "waits", "beside", each=FEW, c=UNLUCKY),
     target("gc.collect", "collector"),
     target("deep recursion", "deep", cpu=True),
     target("1,000 threads", "thousand"),
     target("asyncio server", "asyncio_server", cpu=True),
-    target("pre-fork server", "prefork_server"),
-    target("jemalloc", "allocators", c=UNLUCKY, preload="libjemalloc.so.2"),
-    target("tcmalloc", "allocators", c=UNLUCKY, preload="libtcmalloc_minimal.so.4"),
-    target("descriptors reached", "exhausted", "descriptors"),
-    target("threads reached", "exhausted", "threads", "1"),
-    target("threads reached but one", "exhausted", "threads", "2"),
-    target("memory reached", "exhausted", "memory", "1"),
-    target("memory for a thread", "exhausted", "memory", "9.5"),
-    target("memory for two threads", "exhausted", "memory", "17"),
+    target("pre-fork server", "prefork_server", comes_by=False),
+    target("jemalloc", "allocators", each=FEW, c=UNLUCKY, preload="libjemalloc.so.2"),
+    target("tcmalloc", "allocators", each=FEW, c=UNLUCKY, preload="libtcmalloc_minimal.so.4"),
+    target("descriptors reached", "exhausted", "descriptors", each=ONE),
+    target("threads reached", "exhausted", "threads", "1", each=ONE),
+    target("threads reached but one", "exhausted", "threads", "2", each=ONE),
+    target("memory reached", "exhausted", "memory", "1", each=ONE),
+    target("memory for a thread", "exhausted", "memory", "9.5", each=ONE),
+    target("memory for two threads", "exhausted", "memory", "17", each=ONE),
 ]
 
 

@@ -12,11 +12,11 @@ import ledger
 unlucky = ctypes.CDLL("./unlucky.so")
 if sys.argv[1] == "callback":
     slow = ctypes.CDLL(os.path.abspath("./slow_library.so"))
-    os.environ["SLOW_CALLBACK"] = "1"
+    os.environ["SLOW_CALLBACK"] = "0.3"
     lane = ledger.Lane()
     threading.Thread(target=lane.run, args=(slow.iterate,), daemon=True).start()
 else:
-    os.environ["SLOW_CONSTRUCTOR"] = "1"
+    os.environ["SLOW_CONSTRUCTOR"] = "0.3"
     unlucky.start_loaders(*(ledger.lanes_for_c(unlucky, 1) + (os.path.abspath("./slow_library.so").encode(),)))
 while not os.path.exists("sleeping"):
     time.sleep(0.01)
