@@ -1166,9 +1166,9 @@ static void forget_all_traced(void) {
 
 static unsigned long own_threads[16];  /* idents of our threads that are in Python; guarded by the GIL */
 
-static int is_own_thread(void) {
+static int is_own_thread(unsigned long ident) {
     for (size_t i = 0; i < sizeof own_threads / sizeof *own_threads && own_threads[i]; i++)
-        if (own_threads[i] == pthread_self())
+        if (own_threads[i] == ident)
             return 1;
     return 0;
 }
@@ -1208,6 +1208,8 @@ static PyObject *raise_hit;     /* told of exceptions in all frames: then all co
 static int raise_leaves;        /* and of returns */
 static eval_function old_eval;  /* what evaluates frames without us; set while the hook is in place */
 static int frame_argument = -1, code_word = -1, tracing_place = -1;
+static int cframe_word = -1;    /* of a thread state: points to where 3.10 and 3.11 say if there are events; -1: elsewhere */
+static unsigned char events_on; /* and what stands there if so */
 static unsigned char hot_lines[8192];   /* a bit for each number of a line with a breakpoint, modulo 65,536 */
 
 static void free_lines(struct line *lines) {
@@ -1387,13 +1389,12 @@ static void end_adoption(PyObject *frame) {
     py.PyErr_Restore(type, value, traceback);
 }
 
-/* The line of a frame that has an event. It stands in a word of the frame object, which is found by
- * looking at the first few frames; PyFrame_GetLineNumber() would count through the code's table. */
-static int line_of_frame(PyObject *frame) {
+static int line_place;          /* the word of a frame object that has the line of its event, once it is known */
+
+/* It is found by looking at the first few frames; PyFrame_GetLineNumber() would count through the code's table. */
+static __attribute__((noinline)) int find_line(PyObject *frame) {
     static uint32_t places = ~0u << 4;          /* the words that have always been right */
-    static int seen, last, place;
-    if (place)
-        return ((int *)frame)[place];
+    static int seen, last;
     int line = py.PyFrame_GetLineNumber(frame);
     for (int i = 4; i < 30; i++)
         if (((int *)frame)[i] != line)
@@ -1402,8 +1403,12 @@ static int line_of_frame(PyObject *frame) {
     seen += line != last && line > 2;
     last = line;
     if (seen > 7 && places && !(places & (places - 1)))
-        place = __builtin_ctz(places);
+        line_place = __builtin_ctz(places);
     return line;
+}
+
+static int line_of_frame(PyObject *frame) {
+    return line_place ? ((int *)frame)[line_place] : find_line(frame);
 }
 
 static int may_hit(PyObject *frame) {
@@ -1442,13 +1447,27 @@ static int check_exception(PyObject *frame, int what, PyObject *argument) {
     return result;
 }
 
+/* The same as trace_thread() or untrace() for a thread that has no other tracer: what PyEval_SetTrace() would do, without
+ * the audit event that each of its calls is to the program. 0, or -1: that has to be done by the long road. */
+static int flip_events(struct traced *traced, PyThreadState *thread, int on) {
+    int offset = traceobj_offset();
+    void **words = (void **)thread;
+    if (cframe_word < 0 || !traced || traced->on == on || traced->old_function || traced->adopted || words[offset]
+        || words[offset - 2] != (on ? NULL : (void *)trace_event))
+        return -1;
+    words[offset - 2] = on ? (void *)trace_event : NULL;
+    *(unsigned char *)words[cframe_word] = on || words[offset - 3] ? events_on : 0;
+    traced->on = on;
+    return 0;
+}
+
 /* Events of a thread on or off, unless it steps: then it has them all. */
-static void switch_events(PyThreadState *thread, int on) {
-    struct traced *traced = *find_traced(pthread_self());
-    if (traced && traced->handler)
+static void switch_events(unsigned long me, PyThreadState *thread, int on) {
+    struct traced *traced = *find_traced(me);
+    if ((traced && traced->handler) || !flip_events(traced, thread, on))
         return;
     if (on)
-        trace_thread(pthread_self(), thread);
+        trace_thread(me, thread);
     else
         untrace(traced, thread);
 }
@@ -1480,9 +1499,9 @@ static void set_eval(eval_function function) {
  * program may recurse much deeper than its stack would bear. Near the end of the stack the hook goes. */
 #define STACK_RESERVE (512 << 10)
 
-static int is_stack_low(void) {
+static int is_stack_low(unsigned long me) {
     static struct { unsigned long ident; char *low; } stacks[BUCKETS];
-    unsigned long me = pthread_self(), at = (me >> 12 ^ me >> 23) % BUCKETS;
+    unsigned long at = (me >> 12 ^ me >> 23) % BUCKETS;
     if (stacks[at].ident != me) {
         pthread_attr_t attributes;
         void *base = NULL;
@@ -1520,22 +1539,23 @@ static PyObject *evaluate_deep_frame(void *first, void *second, void *third) {
 static PyObject *evaluate_frame(void *first, void *second, void *third) {
     eval_function eval = old_eval;
     PyThreadState *thread = frame_argument ? first : py.PyThreadState_Get();
-    if (!line_hit || !session_open || ((int *)thread)[tracing_place] > 0 || is_own_thread())
+    unsigned long me = pthread_self();
+    if (!line_hit || !session_open || ((int *)thread)[tracing_place] > 0 || is_own_thread(me))
         return eval(first, second, third);      /* also what a trace function calls: it has no events */
-    if (is_stack_low())
+    if (is_stack_low(me))
         return evaluate_deep_frame(first, second, third);
     int on = ((Py_tracefunc *)thread)[traceobj_offset() - 2] == trace_event;
     int want = lines_of(((PyObject **)(frame_argument ? second : first))[code_word]) != NULL;
     if (on == want)
         return eval(first, second, third);
     unsigned long before = generation;
-    switch_events(thread, want);
+    switch_events(me, thread, want);
     PyObject *result = eval(first, second, third);
     if (before == generation && line_hit && session_open) {
         PyObject *type, *value, *traceback;
         if (!result)
             py.PyErr_Fetch(&type, &value, &traceback);
-        switch_events(thread, on);
+        switch_events(me, thread, on);
         if (!result)
             py.PyErr_Restore(type, value, traceback);
     }
@@ -1556,6 +1576,32 @@ static int probe_tracing(PyObject *object, PyObject *frame, int what, PyObject *
     return 0;
 }
 
+/* A byte of foreign memory, -1 if there is none. */
+static int read_byte(const void *address) {
+    unsigned char byte;
+    struct iovec local = {&byte, 1}, remote = {(void *)address, 1};
+    return syscall(SYS_process_vm_readv, syscall(SYS_getpid), &local, 1, &remote, 1, 0) == 1 ? byte : -1;
+}
+
+/* The word of a thread state that points to a byte which a trace function makes other than 0. 3.8 and 3.9 have none. */
+static void probe_events(PyThreadState *thread) {
+    void *const *words = (void **)thread;
+    int before[64], found = 0, quiet = py.PyThreadState_LeaveTracing != NULL;
+    if (quiet)                  /* enter_python() has entered it */
+        py.PyThreadState_LeaveTracing(thread);
+    for (int i = 0; i < traceobj_offset() - 3; i++)
+        before[i] = read_byte(words[i]);
+    py.PyEval_SetTrace(trace_nothing, NULL);
+    for (int i = 0; i < traceobj_offset() - 3; i++)
+        if (before[i] == 0 && read_byte(words[i]) > 0) {
+            cframe_word = found++ ? -1 : i;
+            events_on = read_byte(words[i]);
+        }
+    py.PyEval_SetTrace(NULL, NULL);
+    if (quiet)
+        py.PyThreadState_EnterTracing(thread);
+}
+
 static PyObject *probe_frame(void *first, void *second, void *third) {
     frame_argument = first == (void *)py.PyThreadState_Get();
     PyObject **words = frame_argument ? second : first;
@@ -1573,6 +1619,7 @@ static int probe_python(void) {
     if (old_eval || traceobj_offset() < 0 || !py.PyFrame_GetLineNumber || !(old_eval = get_eval()))
         return -1;
     PyThreadState *thread = py.PyThreadState_Get();
+    probe_events(thread);
     PyObject *names = py.PyDict_New();
     probe_code = names ? py.Py_CompileString("0", "pyinjectcode", FILE_INPUT) : NULL;
     if (probe_code) {
@@ -1615,10 +1662,7 @@ static void remove_hook(void) {
     }
 }
 
-static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *argument) {
-    (void)object;
-    if (!others && session_open && (what != 2 || !may_hit(frame)) && !(raise_hit && (what == 1 || what == 3)))
-        return 0;
+static __attribute__((noinline)) int handle_event(PyObject *frame, int what, PyObject *argument) {
     int saved = errno, result = 0;
     struct traced *traced = *find_traced(pthread_self());
     if (!traced || !traced->on)
@@ -1655,6 +1699,14 @@ static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *ar
     }
     errno = saved;
     return result;
+}
+
+/* Nearly all events end here, so nothing else happens on their way. */
+static int trace_event(PyObject *object, PyObject *frame, int what, PyObject *argument) {
+    (void)object;
+    if (!others && session_open && (what != 2 || !may_hit(frame)) && !(raise_hit && (what == 1 || what == 3)))
+        return 0;
+    return handle_event(frame, what, argument);
 }
 
 /* trace(ident, handler or None) -> bool: False if there is no such thread */

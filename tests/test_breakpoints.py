@@ -4,6 +4,7 @@
 import os
 import re
 import signal
+import time
 
 import pytest
 
@@ -513,6 +514,44 @@ while not os.access("stop", os.F_OK):
         os.unlink("fork")
         parent()
 """
+
+
+AUDITED = """
+import os, sys, time
+counts = {"calls": 0, "events": 0}
+def hook(event, arguments):
+    counts["events"] += event == "sys.settrace"
+def work(number):
+    value = number + 1
+    return value
+print("ready", flush=True)
+sys.addaudithook(hook)
+while not os.access("stop", os.F_OK):
+    counts["calls"] += work(1) - 1
+    time.sleep(0.001)
+"""
+
+
+@pytest.mark.parametrize("python", [p for p in pythons.ALL if p.minor >= 10], ids=str)
+def test_audit_hook_of_the_program_is_not_called_by_each_call(python, victim, attach):
+    """Up to 3.11 a function with a breakpoint has events while it runs: switching them is no sys.settrace()."""
+    target = victim(python, source=AUDITED)
+    session = open_session(attach, target)
+    set_break(session, "victim.py:8, number < 0")
+    for _ in range(100):
+        session.send("continue\n")
+        session.expect("\r\n")
+        time.sleep(0.2)
+        session.interrupt()
+        session.prompt()
+        calls, events = eval(value(session, "counts['calls'], counts['events']"))
+        if calls > 1000:
+            break
+    assert events < calls / 2, (calls, events)
+    session.quit()
+    target.assert_unharmed(seconds=SECONDS)
+    target.write("stop", "")
+    assert target.finish(SECONDS) == 0
 
 
 @every_python
