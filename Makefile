@@ -33,9 +33,9 @@ TESTS ?= tests
 PYTEST_FLAGS ?= -n 2
 
 comma := ,
-# $(call compile,flags,libraries): all sources among the prerequisites, in one go, moved into place
+# $(call compile,flags,libraries): all sources among the prerequisites but $(INCLUDED), in one go, moved into place
 compile = @mkdir -p $(@D); echo "  $(CC) $@"; \
-	$(CC) $(WARNINGS) $(1) -I. $(filter %.c %.S,$^) $(2) -o $@.$$$$ && mv -f $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
+	$(CC) $(WARNINGS) $(1) -I. $(filter-out $(INCLUDED),$(filter %.c %.S,$^)) $(2) -o $@.$$$$ && mv -f $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
 
 all: build/stamp  ## build everything into build/ (the default)
 
@@ -70,6 +70,19 @@ build/asan/pydblook-fuzz: $(LOOK) tests/unit/look_fuzz.c
 build/asan/locals-fuzz: $(filter-out look/pydblook.c,$(LOOK)) tests/unit/locals_fuzz.c
 	$(call compile,$(SANITIZE) -pthread,-ldl)
 
+# Both ends of the channel, by libFuzzer: tests/unit/test_wire_fuzz.py. The harness includes the parts that it overhears.
+FUZZ = $(SANITIZE) -fsanitize=fuzzer
+build/asan/fuzz-library build/asan/fuzz-client: CC = clang
+build/asan/fuzz-library: INCLUDED = pyinjectcode.c
+build/asan/fuzz-library: $(LIBRARY) tests/unit/fuzz_library.c
+	$(call compile,$(FUZZ),-ldl)
+
+build/asan/fuzz-client: INCLUDED = client/pydbclient.c $(addprefix client/,answer.c channel.c output.c savefile.c session.c text.c)
+build/asan/fuzz-client: $(CLIENT) tests/unit/fuzz_client.c
+	$(call compile,$(FUZZ),-lreadline)
+
+fuzzers: build/asan/fuzz-library build/asan/fuzz-client
+
 asan: build/asan/pydblook build/asan/pydbclient build/asan/locals-fuzz  ## build look and client with sanitizers
 
 deps:  ## install what the build, the tests and lint need (apt, pip, debootstrap; quick if it is there)
@@ -95,8 +108,9 @@ soak: deps  ## ten thousand attaches to targets made to be unlucky; SOAK_FLAGS="
 	@$(MAKE) --no-print-directory all
 	$(TOOLS)/python tests/soak/soak.py $(SOAK_FLAGS)
 
-fuzz: deps all  ## corrupt what look reads, with more seeds than CI: SEEDS='FIRST COUNT'
-	PYDBATTACH_SEEDS='$(or $(SEEDS),1000 2000)' $(TOOLS)/python -m pytest $(PYTEST_FLAGS) tests/unit/test_look_fuzz.py
+fuzz: deps all  ## corrupt what look reads, SEEDS='FIRST COUNT', and what library and client do, an hour each: FUZZ_SECONDS=3600
+	PYDBATTACH_SEEDS='$(or $(SEEDS),1000 2000)' PYDBATTACH_FUZZ_SECONDS='$(or $(FUZZ_SECONDS),3600)' PYDBATTACH_FUZZ_SEED=0 \
+	    $(TOOLS)/python -m pytest $(PYTEST_FLAGS) tests/unit/test_look_fuzz.py tests/unit/test_wire_fuzz.py
 
 lint: deps  ## shellcheck, gcc and clang with all warnings, ruff
 	shellcheck $(SH_FILES)
@@ -128,4 +142,4 @@ clean:  ## remove everything that was built
 help:  ## this list
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-.PHONY: all asan deps deps-build check soak faults rules traces fuzz lint demo install uninstall clean help
+.PHONY: all asan deps deps-build check soak faults rules traces fuzz fuzzers lint demo install uninstall clean help

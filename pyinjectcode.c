@@ -502,9 +502,10 @@ static int read_exactly(void *buffer, size_t size, long ms) {
 }
 
 static struct frame *read_frame(long ms) {
-    unsigned char head[WIRE_HEADER];
+    static const char kinds[] = {WIRE_SOURCE, WIRE_START, WIRE_LINE, WIRE_EOF, WIRE_INTERRUPT, WIRE_DETACH, WIRE_COMPLETE, WIRE_SIZE};
+    char head[WIRE_HEADER];
     uint32_t size;
-    if (read_exactly(head, WIRE_HEADER, ms))
+    if (read_exactly(head, WIRE_HEADER, ms) || !memchr(kinds, head[0], sizeof kinds))
         return NULL;
     memcpy(&size, head + 1, 4);
     struct frame *frame = size <= WIRE_MAX ? malloc(sizeof *frame + size + 1) : NULL;

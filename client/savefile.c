@@ -91,6 +91,8 @@ static void read_saved(struct session *s, const char *path, struct buffer *line)
 void add_saved(struct session *s, struct buffer *line) {
     struct buffer path = {0};
     s->save_path.length = 0;
+    if (!line->length)          /* nor is there a pointer */
+        return;
     if (find_path(s, line->data, line->length, "save", &s->save_path)) {
         buffer_add(line, "", 1);
     } else if (find_path(s, line->data, line->length, "load", &path)) {

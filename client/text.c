@@ -115,7 +115,9 @@ static bool is_shown(uint32_t c, int manner) {
 }
 
 static void add_escape(struct buffer *out, uint32_t c) {
-    buffer_format(out, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+    char text[16];              /* not by buffer_format, which prints twice: there may be a million of them */
+    int length = snprintf(text, sizeof text, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+    buffer_add(out, text, (size_t)length);
 }
 
 /* The character as the locale writes it, or false. */

@@ -40,6 +40,13 @@ def pytest_report_header(config):
                                    "; MISSING: " + " ".join(missing) if missing else "")
 
 
+def pytest_terminal_summary(terminalreporter):
+    """How much was fuzzed."""
+    for report in terminalreporter.getreports("passed"):
+        for line in [text for name, text in report.user_properties if name == "fuzzed"]:
+            terminalreporter.write_line(line)
+
+
 @pytest.fixture
 def home():
     """The home directory of the person who attaches."""

@@ -80,6 +80,14 @@ list_installed() {
     dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null | sed -n 's/^ii  *//p' | tr '\n' ' '
 }
 
+# libFuzzer and clang's sanitizers: a package of their own from Debian 12 and Ubuntu 22.10 on, before they came with clang.
+need_clang_runtime() {
+    case " $installed " in
+    *" libclang-rt-dev "*) return ;;
+    esac
+    apt-cache show libclang-rt-dev >/dev/null 2>&1 && need_packages libclang-rt-dev
+}
+
 # The interpreter of pyenv for a minor version, nothing if there is none.
 find_pyenv() {
     for python in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python"$1"; do
@@ -173,6 +181,7 @@ main() {
     bench) need_bench ;;
     all)
         need_packages $build_packages $test_packages
+        need_clang_runtime
         mkdir -p "$cache"
         need_venv
         need_sid
