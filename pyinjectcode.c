@@ -71,6 +71,7 @@ enum { METH_VARARGS = 1, FILE_INPUT = 257 };
 
 #define PYTHON_FUNCTIONS(X) \
     X(int, Py_IsInitialized, (void)) \
+    X(int, Py_GetRecursionLimit, (void)) \
     X(int, PyGILState_Ensure, (void)) \
     X(PyThreadState *, PyGILState_GetThisThreadState, (void)) \
     X(void, PyGILState_Release, (int)) \
@@ -791,6 +792,37 @@ HAND(hand_frame) {
     return frame ? frame : none();
 }
 
+/* ---- the limit of recursion ----
+ *
+ * Nothing of ours runs in a thread of the program that is near it: it would go over the limit. And up to 3.9 a thread that
+ * has gone over it must come back by 50 calls (a quarter of a small limit), or its next time is fatal for the process. */
+
+#define NEAR_LIMIT 100
+#define DEPTHS 4
+static int depth_place, depth_step;     /* the int of a thread state that changes by 1 or -1 with each call; 0: not known */
+
+/* note_depth(level: int): called with DEPTHS - 1 to 0 by a Python function that calls itself */
+HAND(hand_note_depth) {
+    static int seen[DEPTHS][64];
+    int level;
+    PARSE("i", &level);
+    memcpy(seen[level % DEPTHS], py.PyThreadState_Get(), sizeof seen[0]);
+    for (int i = 0; !level && !depth_step && i < 64; i++) {
+        int step = seen[0][i] - seen[1][i];
+        if ((step == 1 || step == -1) && seen[1][i] - seen[2][i] == step && seen[2][i] - seen[3][i] == step) {
+            depth_place = i;
+            depth_step = step;
+        }
+    }
+    return none();
+}
+
+/* Up to 3.10 calls are counted up from 0, later down from the limit. */
+static int is_near_limit(const PyThreadState *thread) {
+    int limit = py.Py_GetRecursionLimit(), count = ((const int *)thread)[depth_place];
+    return depth_step && (depth_step > 0 ? limit - count : count) < (limit > 4 * NEAR_LIMIT ? NEAR_LIMIT : limit / 4 + 1);
+}
+
 /* True if the pending exception was raised by our own Python code, by the innermost frame of its
  * traceback. KeyboardInterrupt has no frame of its own: the interpreter raises it in whatever runs. */
 static int is_own_error(PyObject *type, PyObject *traceback) {
@@ -882,7 +914,7 @@ static PyObject *pass_gate(PyObject *self, PyObject *arguments) {
     }
     if (!ident || ident != pthread_self())
         function = others;
-    if (function == py.None)
+    if (function == py.None || is_near_limit(py.PyThreadState_Get()))
         return none();
     PyObject *answer = py.PyObject_CallObject(function, arguments);
     if (answer && answer == disable && !ident && made == generation) {
@@ -1345,6 +1377,8 @@ static const struct line *lines_of(PyObject *code) {
     struct known *at = find_known(code);
     if (at && at->code && (!at->asking || at->asking == pthread_self())) {
         lines = at->lines;
+    } else if (is_near_limit(py.PyThreadState_Get())) {
+        return NULL;
     } else {
         PyObject *type, *value, *traceback;
         py.PyErr_Fetch(&type, &value, &traceback);
@@ -1678,7 +1712,8 @@ static __attribute__((noinline)) int handle_event(PyObject *frame, int what, PyO
         errno = saved;
         return result;
     }
-    if (!result && raise_hit && (what == 1 || what == 3)) {
+    int near = is_near_limit(py.PyThreadState_Get());
+    if (!result && !near && raise_hit && (what == 1 || what == 3)) {
         result = check_exception(frame, what, argument);
         if (!(traced = *find_traced(pthread_self())) || !traced->on) {      /* it has stood meanwhile */
             errno = saved;
@@ -1686,10 +1721,10 @@ static __attribute__((noinline)) int handle_event(PyObject *frame, int what, PyO
         }
     }
     if (!result && !traced->handler) {
-        result = what == 2 && may_hit(frame) ? check_line(frame) : 0;
+        result = what == 2 && !near && may_hit(frame) ? check_line(frame) : 0;
         if (what == 3 && traced->adopted)
             end_adoption(frame);
-    } else if (!result && what <= 3) {
+    } else if (!result && !near && what <= 3) {
         PyObject *type, *value, *traceback, *handler = traced->handler;
         py.PyErr_Fetch(&type, &value, &traceback);
         py.Py_IncRef(handler);
@@ -2006,7 +2041,8 @@ HAND(hand_visit) {
     PARSE("kiO", &ident, &tid, &callable);
     PyThreadState *thread = find_thread_state(ident);
     const char *reason = !thread ? "has ended" : slot < 0 ? "cannot be entered while so many others are"
-        : !visit_runtime_size ? "cannot be told from one that waits for the GIL, in this Python" : NULL;
+        : !visit_runtime_size ? "cannot be told from one that waits for the GIL, in this Python"
+        : is_near_limit(thread) ? "is too near its limit of recursion" : NULL;
     if (!reason) {
         forget_visitor(slot);
         py.Py_IncRef(callable);
@@ -2244,7 +2280,7 @@ static struct PyMethodDef hands[] = {
 #define METHOD(name) {#name, hand_##name, METH_VARARGS, NULL}
     METHOD(send), METHOD(next_frame), METHOD(poke), METHOD(news), METHOD(wait), METHOD(wake),
     METHOD(is_open), METHOD(ident), METHOD(monotonic), METHOD(interrupt), METHOD(finish), METHOD(native_id),
-    METHOD(cpu_time), METHOD(our_threads), METHOD(idents), METHOD(has_subinterpreters), METHOD(frame),
+    METHOD(cpu_time), METHOD(our_threads), METHOD(idents), METHOD(has_subinterpreters), METHOD(note_depth), METHOD(frame),
     METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe),
     METHOD(trace), METHOD(prepare), METHOD(breaks), METHOD(adopt), METHOD(renew), METHOD(raised), METHOD(load),
     METHOD(namespace), METHOD(visit), METHOD(visit_state), METHOD(end_visits), METHOD(hear_visits), METHOD(free_signal),

@@ -943,8 +943,16 @@ def line_starts(code):
     return lines + [line]
 
 
+def count_calls(levels):
+    """Calls itself, so that the library finds where a thread counts its calls."""
+    hands.note_depth(levels)
+    if levels:
+        count_calls(levels - 1)
+
+
 def new_tracer():
     """The tracer that this Python has."""
+    count_calls(3)
     return MonitorTracer() if hasattr(sys, "monitoring") else TraceTracer()
 
 

@@ -263,3 +263,63 @@ os.execv(GDB, [GDB] + sys.argv[1:])
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
     target.assert_unharmed(seconds=20)
     target.end()
+
+
+# It stays so many calls below its limit of recursion, where it executes lines, and goes over it when it is told to.
+AT_THE_LIMIT = """
+import builtins, os, sys, time
+builtins.secret = 99
+
+def overflow():
+    try:
+        return overflow()
+    except RecursionError:
+        return 1
+
+def descend(left):
+    if left:
+        return descend(left - 1)
+    while not os.path.exists("go"):
+        pass
+    overflow()
+
+print("ready", flush=True)
+for _ in range(3):
+    descend(sys.getrecursionlimit() - 3 - int(sys.argv[1]))
+    print("over", flush=True)
+while True:
+    time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("room", [6, 15])
+@ends
+def test_thread_that_runs_just_below_its_limit_of_recursion(python, room, victim, batch):
+    """What we ran in it went over the limit: up to 3.9 its own next RecursionError then was fatal for the process,
+    elsewhere the session ended."""
+    target = victim(python, source=AT_THE_LIMIT, args=[str(room)])
+    done = batch("-c", "p secret", "-c", "threads", "-c", "where", "-c", "p secret", target.pid)
+    assert (done.returncode, done.stdout.count("99\n")) == (0, 2), done.stderr
+    target.write("go", "")
+    assert support.wait_until(lambda: target.stdout == "ready\nover\nover\nover\n", 30), (target.stdout, target.stderr)
+    target.assert_unharmed(seconds=20, stdout=False)
+    target.end()
+
+
+@ends
+def test_thread_that_sleeps_just_below_its_limit_of_recursion_is_not_entered(python, victim, batch):
+    target = victim(python, blocked=True, source="""
+import sys, time
+
+def descend(left):
+    if left:
+        descend(left - 1)
+    print("ready", flush=True)
+    time.sleep(3600)
+
+descend(sys.getrecursionlimit() - 30)
+""")
+    done = batch("-c", "enter", "-c", "p left", target.pid)
+    assert done.stdout == '*** thread 1 "MainThread" cannot be entered: it is too near its limit of recursion\n0\n', done.stderr
+    target.assert_unharmed(seconds=20)
+    target.end()
