@@ -9,8 +9,9 @@ stands in attributes: `special` ("catch" or "watch"), `text` (what the user type
 Facts it depends on
   - An exception has an event in every frame that it passes. It is new where its traceback ends, or
     where the instruction is a `raise`.
-  - A watch is looked at before each line, so the thread that is named is the one that comes to a line
-    next after the change. Mostly this is the one that has made it.
+  - A watch is looked at before each line. A plain variable of a call is changed by the thread of the call alone: it
+    has "hit" the watch. All else may be changed in the middle of a line of any thread, also one that loses the GIL
+    there: who comes to a line next "has seen" it. Only events of each instruction would tell more, at 100 times the cost.
   - __repr__ of the program is executed in its own thread, as pdb does it.
 """
 
@@ -126,7 +127,8 @@ class Catches:
 
     def stop_at(self, frame, point, change):
         return self.breaks.stop(lambda: self.breaks.begin(frame, point.bp),
-                                "hit watch %d, %s: %s" % (point.bp.number, point.bp.text, change), lambda: self.breaks.is_set(point.bp))
+                                "%s watch %d, %s: %s" % ("hit" if point.code else "has seen", point.bp.number, point.bp.text, change),
+                                lambda: self.breaks.is_set(point.bp))
 
     def look(self, point, frame):
         """"was X, is Y" if the value has changed since somebody looked last."""

@@ -740,12 +740,6 @@ HAND(hand_cpu_time) {
     return py.PyLong_FromLongLong(t.tv_sec * 1000000000LL + t.tv_nsec);
 }
 
-/* our_threads() -> [native id]: keeper and evaluator, to be left out of the list of threads */
-HAND(hand_our_threads) {
-    PARSE("");
-    return py._Py_BuildValue_SizeT("[ii]", (int)pydb_state.keeper, (int)pydb_state.evaluator);
-}
-
 /* idents() -> [ident]: every thread state of the main interpreter, newest first */
 HAND(hand_idents) {
     PARSE("");
@@ -2280,7 +2274,7 @@ static struct PyMethodDef hands[] = {
 #define METHOD(name) {#name, hand_##name, METH_VARARGS, NULL}
     METHOD(send), METHOD(next_frame), METHOD(poke), METHOD(news), METHOD(wait), METHOD(wake),
     METHOD(is_open), METHOD(ident), METHOD(monotonic), METHOD(interrupt), METHOD(finish), METHOD(native_id),
-    METHOD(cpu_time), METHOD(our_threads), METHOD(idents), METHOD(has_subinterpreters), METHOD(note_depth), METHOD(frame),
+    METHOD(cpu_time), METHOD(idents), METHOD(has_subinterpreters), METHOD(note_depth), METHOD(frame),
     METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe),
     METHOD(trace), METHOD(prepare), METHOD(breaks), METHOD(adopt), METHOD(renew), METHOD(raised), METHOD(load),
     METHOD(namespace), METHOD(visit), METHOD(visit_state), METHOD(end_visits), METHOD(hear_visits), METHOD(free_signal),

@@ -560,8 +560,8 @@ def define_pdb():
             """watch EXPRESSION
 
             Stop when the value of an expression changes. It is looked at before each line: of the current
-            call alone if it is one of its variables, else of all threads, which run slower meanwhile.
-            The thread that is named is the one that comes to a line next after the change.
+            call alone if it is one of its variables, else of all threads, which run slower meanwhile. The
+            thread that "has seen" the change came to a line next after it: another one may have made it.
             """
             if self.curframe is None:
                 return self.error(NO_THREAD)
@@ -982,7 +982,7 @@ class Session:
         for tracee in tracees:
             frame = frames.get(tracee.ident)
             if tracee.parked:
-                what = tracee.entered or ("stopped, " + tracee.what if tracee.what else "stopped")
+                what = "evaluating" if tracee.busy else tracee.entered or ("stopped, " + tracee.what if tracee.what else "stopped")
                 frame = self.frame_of(tracee)
                 if self.is_waiting(tracee):
                     what += ", waits"

@@ -576,18 +576,40 @@ def describe_call(frame, lines):
                 break
         part = text.encode("utf-8", "replace")[column:end].decode("utf-8", "replace") if text else ""
         if part:
-            return shorten(part) if part.endswith(")") else with_statement(text) or shorten(part)
+            return shorten(part) if part.endswith(")") else with_statement(text, part) or shorten(part)
     text = lines.getline(code.co_filename, frame.f_lineno, frame.f_globals)
     return with_statement(text) or only_call(text)
 
 
-def with_statement(text):
-    """For "with lock:" the words "lock.__enter__()"."""
-    text = text.strip()
-    for head in ("with ", "async with "):
-        if text.startswith(head) and text.endswith(":"):
-            return shorten(text[len(head):-1].split(" as ")[0]) + ".__enter__()"
-    return ""
+def parse_line(text):
+    """The statement in a line of source; None if the line cannot be parsed alone."""
+    for whole in (text.strip(), text.strip() + "\n pass"):
+        try:
+            tree = compile(whole, "<line>", "exec", CALLS, True)
+        except (SyntaxError, ValueError):
+            continue
+        return tree.body[0] if tree.body else None
+    return None
+
+
+def source_of(text, node):
+    """The source of an expression in that line."""
+    return text.encode("utf-8")[node.col_offset:node.end_col_offset].decode("utf-8", "replace")
+
+
+def with_statement(text, part=None):
+    """For "with lock:" the words "lock.__enter__()"; of the manager that is `part` if that is known. Another
+    manager, or a body in the same line, may be what hangs: then "" if it is not known."""
+    statement = parse_line(text)
+    if type(statement).__name__ not in ("With", "AsyncWith"):
+        return ""
+    names = [source_of(text.strip(), item.context_expr) for item in statement.items]
+    if part and part.startswith(("with ", "async with ")):     # 3.11, 3.12: the statement
+        part = None
+    if part in names:
+        return shorten(part) + ".__enter__()"
+    plain = len(names) == 1 and type(statement.body[0]).__name__ == "Pass"
+    return shorten(names[0]) + ".__enter__()" if plain and not part else ""
 
 
 def only_call(text):
@@ -595,18 +617,14 @@ def only_call(text):
     text = text.strip()
     if text.startswith("elif "):
         text = text[2:]
-    if text.endswith(":"):
-        text += " pass"
-    try:
-        tree = compile(text, "<line>", "exec", CALLS, True)
-    except (SyntaxError, ValueError):
+    statement = parse_line(text)
+    if statement is None:
         return shorten(text) if text.endswith(")") else ""
-    statement = tree.body[0] if tree.body else None
     value = getattr(statement, "value", None) or getattr(statement, "test", None) or getattr(statement, "iter", None)
     value = getattr(value, "value", value) if type(value).__name__ == "Await" else value
     if type(value).__name__ != "Call" or not hasattr(value, "end_col_offset"):
         return ""
-    return shorten(text.encode("utf-8")[value.col_offset:value.end_col_offset].decode("utf-8", "replace"))
+    return shorten(source_of(text, value))
 
 
 def shorten(text):

@@ -197,7 +197,7 @@ def test_watch_stops_when_a_value_changes(python, errors):
     found = re.fullmatch(r"Watchpoint 1: shop.total is (\d+)\n", session.ask("watch shop.total"))
     value = int(found.group(1))
     for _ in range(2):
-        found, shown = go_on(session, r"hit watch 1, shop.total: was (\d+), is (\d+)\n")
+        found, shown = go_on(session, r"has seen watch 1, shop.total: was (\d+), is (\d+)\n")
         assert int(found.group(1)) >= value and int(found.group(2)) == int(found.group(1)) + 1
         value = int(found.group(2))
     assert "1   watchpoint   keep yes   shop.total" in session.ask("break")

@@ -654,3 +654,36 @@ def test_help_and_version(batch):
     done = batch("--version")
     assert re.fullmatch(r"pydbattach \d+\.\d+\S*\n", done.stdout)
     assert batch("-V").stdout == done.stdout
+
+
+WITHS = """
+import threading
+lock, free, other = threading.Lock(), threading.Lock(), threading.Lock()
+lock.acquire()
+def one():
+    with lock: pass
+def two():
+    with lock:  # for a while
+        pass
+def three():
+    with free, lock as held: pass
+def four():
+    with other: lock.acquire()
+for function in (one, two, three, four):
+    threading.Thread(target=function, name=function.__name__, daemon=True).start()
+print("ready", flush=True)
+lock.acquire()
+"""
+
+
+@every_python
+def test_with_statement_that_hangs_is_described_as_a_call(victim, batch, python):
+    """Of a line with several parts none is guessed, where the version does not tell it by the columns of its instructions."""
+    target = victim(python, source=WITHS, blocked=True)
+    shown = batch("-c", "threads", target.pid).stdout
+    rows = dict(re.findall(r'"(one|two|three|four)" .* (blocked(?: in .*)?) +\w+\(\) ', shown))
+    assert {name: row.strip() for name, row in rows.items()} == {
+        "one": "blocked in lock.__enter__()", "two": "blocked in lock.__enter__()",
+        "three": "blocked" if python.minor < 11 else
+        "blocked in with free, lock as held: pass" if python.minor < 13 else "blocked in lock.__enter__()",
+        "four": "blocked in lock.acquire()" if python.minor > 10 else "blocked"}, shown
