@@ -229,7 +229,7 @@ def make_breaks(chance, comes_by):
     return commands
 
 
-FORMS = ["-c", "breaks", "pipe", "terminal", "-c", "around"]
+FORMS = ["-c", "breaks", "pipe", "terminal", "enter", "-c", "around"]
 
 
 def attach(one, pid, number, home):
@@ -241,6 +241,8 @@ def attach(one, pid, number, home):
         more = make_breaks(random.Random(), one.comes_by)
     elif how == "around":
         more = ["threads", "thread 2", "where", "dump"]
+    elif how == "enter":
+        more = ["enter", "p secret", "leave"]
     return how, attach_without_terminal(pid, home, more + ["p secret"], how == "pipe"), more
 
 
@@ -328,6 +330,7 @@ class Run:
         now = self.ledger.read()
         record = {"n": number, "how": how, "first": first, "what": what, "reason": reason,
                   "seconds": round(outcome.seconds, 4), "bad": bad, "harm": harm, "pause": max(lane["pause"] for lane in after) / 1e6,
+                  "foretold": any(words in outcome.stderr for words in targets.PRICES),
                   "eintr": sum(new["eintr"] - old["eintr"] for old, new in zip(before, now)),
                   "warned": sum(new["warned"] - old["warned"] for old, new in zip(before, now))}
         if more and (bad or what in ("hang", "error")):
