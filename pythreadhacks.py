@@ -525,8 +525,8 @@ def current_frame(ident):
 
 
 def alive_idents():
-    """Idents of all threads that Python knows, ours left out, oldest first."""
-    return [ident for ident in reversed(hands.idents()) if ident and ident not in ours]
+    """Idents of all threads that Python knows, ours left out, oldest first. A thread may have several thread states."""
+    return [ident for ident in dict.fromkeys(reversed(hands.idents())) if ident and ident not in ours]
 
 
 def thread_names():

@@ -178,6 +178,8 @@ def test_interrupt_ends_an_evaluation_that_wants_the_held_lock(victim, attach, p
     assert seen.cmd("p lock.locked()") == "True\n"      # the session goes on
     if where == "worker":
         assert seen.cmd("leave") == '*** thread 2 "worker" is still evaluating\n'
+        assert seen.cmd("raise! TimeoutError") == '*** thread 2 "worker" is still evaluating\n'
+        assert re.search(r'^\* 2 +"worker" .* evaluating ', seen.cmd("threads"), re.M)
     seen.quit()
     assert wait_until(lambda: read_status(target.pid)["TracerPid"] == "0")
     target.end()
@@ -315,6 +317,116 @@ def test_call_that_the_linker_makes_is_not_entered_and_goes_on(victim, attach, p
     os.close(os.open(os.path.join(target.place, "fifo"), os.O_WRONLY))
     assert target.finish() == 0
     assert target.stdout == "ready\nopened\n"
+
+
+REFUSED = """
+import ctypes, itertools, resource, sys, threading, time
+libc = ctypes.CDLL(None)
+go = threading.Lock()
+go.acquire()
+
+def malloc():                   # glibc's own lock, taken by others
+    libc.syscall(202, ctypes.byref(ctypes.c_int(2)), 128, 2, None)
+
+def pending():
+    resource.setrlimit(resource.RLIMIT_SIGPENDING, (0, 0))
+    time.sleep(3600)
+
+def unknown():
+    time.sleep(3600)
+
+moved = unknown
+
+def gil():                      # takes the GIL again and again, and runs no line of Python
+    list(filter(None, map(time.sleep, itertools.repeat(0))))
+
+def ended():
+    go.acquire()
+
+thread = threading.Thread(target=globals()[sys.argv[1]], name="worker", daemon=True)
+thread.start()
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
+LIES = {                        # what the C library and Python might say, too
+    "unknown": "int dladdr1(const void *a, void *b, void **c, int d) { return 0; }",
+    "moved": "void *PyGILState_GetThisThreadState(void) { return 0; }",
+}
+
+
+REASONS = {
+    "malloc": "waits inside malloc", "pending": "takes no signal", "gil": "waits for the GIL", "ended": "has ended",
+    "moved": "has moved on", "unknown": "cannot be told from one that waits for the GIL, in this Python"}
+
+
+# Nobody comes before the functions of a static interpreter, as those of the other root are.
+@pytest.mark.parametrize("python, kind", [(python, kind) for python in SOME for kind in REASONS
+                                          if kind != "moved" or not python.root], ids=str)
+def test_refusals_of_enter(victim, attach, tmp_path, python, kind):
+    files, env = {}, {}
+    if kind in LIES:
+        (tmp_path / "no.c").write_text(LIES[kind])
+        with open(compile_c(str(tmp_path / "no.c"), str(tmp_path / "no.so"), "-shared", "-fPIC"), "rb") as file:
+            files, env = {"no.so": file.read()}, {"LD_PRELOAD": "./no.so"}
+    target = victim(python, source=REFUSED, args=[kind], files=files, env=env, blocked=True)
+    seen = attach("-t", "worker", target.pid)
+    expected = '*** thread 2 "worker" cannot be entered: it %s\n' % REASONS[kind]
+    if kind == "gil":           # or it is in its sleep just then
+        for _ in range(100):
+            said = seen.cmd("enter")
+            if said == expected:
+                break
+            if "is entered" in said:
+                seen.cmd("leave")
+        assert said == expected
+    elif kind == "ended":       # within the command: before, and it would have been said
+        assert seen.cmd("!go.release(); thread.join() ;; enter") == expected
+        assert "has ended" in seen.cmd("p 1")
+    else:
+        assert seen.cmd("enter") == expected
+    seen.quit()
+    target.assert_unharmed(but=("threads", "masks") if kind == "ended" else ())
+
+
+MANY = """
+import threading, time
+for number in range(%d):
+    threading.Thread(target=time.sleep, args=(3600,), name="t%%d" %% number, daemon=True).start()
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
+
+def test_so_many_threads_can_be_entered_and_no_more(victim, attach):
+    with open(os.path.join(TOP, "pyenter.h"), encoding="utf-8") as file:
+        visits = int(re.search(r"#define VISITS (\d+)", file.read()).group(1))
+    target = victim(source=MANY % (visits + 1), blocked=True)
+    seen = attach(target.pid)
+    for number in range(visits):
+        seen.cmd("thread t%d" % number)
+        assert "is entered" in seen.cmd("enter")
+    seen.cmd("thread t%d" % visits)
+    assert seen.cmd("enter") == '*** thread %d "t%d" cannot be entered: it cannot be entered while so many others are\n' % (
+        visits + 2, visits)
+    seen.cmd("thread t0")
+    seen.cmd("leave")
+    seen.cmd("thread t%d" % visits)
+    assert "is entered" in seen.cmd("enter")
+    seen.quit()
+    target.assert_unharmed()
+
+
+@some_pythons
+def test_words_where_no_thread_is_left(victim, attach, python):
+    """The thread under the prompt has ended."""
+    target = victim(python, source=REFUSED, args=["ended"], blocked=True)
+    seen = attach("-t", "worker", target.pid)
+    assert 'pydbattach: thread 2 "worker" has ended\n' in seen.cmd("!go.release(); thread.join()") + seen.cmd("p 1")
+    for word in ("enter", "leave", "raise TimeoutError"):
+        assert seen.cmd(word) == "*** no thread is chosen, or it has no Python frame; see `threads`\n"
+    seen.quit()
+    target.assert_unharmed(but=("threads", "masks"))
 
 
 def test_free_signal_is_taken_among_used_ones(victim, attach):

@@ -687,3 +687,26 @@ def test_with_statement_that_hangs_is_described_as_a_call(victim, batch, python)
         "three": "blocked" if python.minor < 11 else
         "blocked in with free, lock as held: pass" if python.minor < 13 else "blocked in lock.__enter__()",
         "four": "blocked in lock.acquire()" if python.minor > 10 else "blocked"}, shown
+
+
+STATES = """
+import ctypes, threading, time
+def work():
+    api = ctypes.pythonapi
+    api.PyInterpreterState_Main.restype = api.PyThreadState_New.restype = ctypes.c_void_p
+    api.PyThreadState_New(ctypes.c_void_p(api.PyInterpreterState_Main()))
+    time.sleep(3600)
+threading.Thread(target=work, name="worker", daemon=True).start()
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("python", [python for python in pythons.ENDS if python.minor < 12], ids=str)
+def test_thread_with_two_thread_states_is_one_thread(victim, batch, python):
+    """As some embedders make them."""
+    target = victim(python, source=STATES, blocked=True)
+    done = batch("-t", "worker", "-c", "threads", target.pid)
+    assert done.stderr.startswith("pydbattach: attached to %d, python%s, 2 threads" % (target.pid, python.version))
+    assert done.stdout.count('"worker"') == 1
+    target.assert_unharmed()
