@@ -9,8 +9,20 @@ How an exception gets out of such a wait (what CPython leaves open):
   - main thread: a Python signal handler that raises; every wait of Python asks for signals when it is
     interrupted (PyErr_CheckSignals, Py_MakePendingCalls), but only in the main thread.
   - another thread's wait for a semaphore on 3.12 and early 3.13: a pending call that raises.
-  - else PyThreadState_SetAsyncExc: raised when the thread executes bytecode again. An interrupted wait of
-    Python waits on, whatever we do; only 3.15 asks for such an exception in sleep, recv and select.
+  - else PyThreadState_SetAsyncExc: raised when the thread executes bytecode again. Only 3.15 asks for such an
+    exception in sleep, recv and select.
+Why another thread's wait cannot be ended elsewhere: after EINTR CPython waits on unless the one function that it asks fails.
+  - 3.8 - 3.11, locks: acquire_timed() asks Py_MakePendingCalls(), whose handle_signals() and make_pending_calls() do nothing
+    but in the main thread (main_thread, _Py_ThreadCanHandlePendingCalls). To be the main thread for that moment would
+    take it from the real one, as the GIL changes hands on the way there: its signal.signal() would raise.
+  - late 3.13, 3.14 and later, locks: _PyMutex_LockTimed() asks Py_MakePendingCalls(): "main thread only" by then, too.
+  - up to 3.14, sleep, recv, select: PyErr_CheckSignals() answers 0 where _Py_ThreadCanHandleSignals() does. What a script
+    of PEP 768 raises (3.14) is printed, not raised.
+  - An exception that is set there and then (PyErr_SetObject in the handler) does not end the wait, which looks at that answer
+    alone, and makes its result a SystemError: a lock taken and lost, bytes received and lost.
+What holds the GIL is not entered: our threads do not run to ask for it. A catastrophic regular expression asks
+PyErr_CheckSignals() now and then, but runs only what is in place by then: the program's own signal handlers in the main thread,
+and on 3.14 and later a script of PEP 768, a file in the target.
 """
 
 sys = pythreadhacks.sys
