@@ -441,6 +441,23 @@ def print_row(name, python, records):
                  "%.0f" % max(r["pause"] for r in records), "%.2f" % ratio if ratio else ""))
 
 
+def print_summary(records):
+    """For README.md: a row for each target, over all versions."""
+    attaches = [record for record in records if record["what"] != "memory"]
+    print("| target | attaches | prompts | refused | median, ms | worst, ms | worst pause, ms |\n|---|--:|--:|--:|--:|--:|--:|")
+    for name in [one.name for one in targets.ALL] + ["all"]:
+        group = [record for record in attaches if name in (record["target"], "all")]
+        seconds = sorted(record["seconds"] for record in group if record["what"] == "prompt")
+        times = ["%.0f" % (one * 1e3) for one in (statistics.median(seconds), seconds[-1])] if seconds else ["", ""]
+        pause = "%.0f" % max(record["pause"] for record in group) if seconds else ""
+        print("| %s |" % " | ".join([name, str(len(group)), str(len(seconds)), str(sum(count_refusals(group).values()))] + times + [pause]))
+    for key in ("python", "how"):
+        count = collections.Counter(record[key] for record in attaches if record["what"] == "prompt")
+        print("prompts by %s: %s" % (key, ", ".join("%s %d" % pair for pair in sorted(count.items()))))
+    print("%d of the prompts were the first in their process" % sum(record.get("first", False) and record["what"] == "prompt"
+                                                                    for record in attaches))
+
+
 def print_table(records):
     """The table, then everything that is wrong; 0 if nothing is."""
     by_name = {one.name: one for one in targets.ALL}
@@ -489,6 +506,7 @@ def parse(arguments):
     parser.add_argument("--target", action="append", help="only targets whose name contains this")
     parser.add_argument("--log", default="soak.jsonl", help="results, one line of JSON an attach; appended (%(default)s)")
     parser.add_argument("--table", nargs="+", metavar="LOG", help="attach to nothing, sum these results")
+    parser.add_argument("--summary", nargs="+", metavar="LOG", help="the same, by targets only, as in README.md")
     return parser.parse_args(arguments)
 
 
@@ -564,6 +582,8 @@ def main(arguments=None):
     options = parse(arguments)
     if options.table:
         return print_table(read_records(options.table))
+    if options.summary:
+        return print_summary(read_records(options.summary))
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     subprocess.run(["make", "-C", support.TOP, "-s", "all"], check=True)

@@ -24,12 +24,12 @@ SLOW = dict(UNLUCKY, **{"slow_library.so": "slow_library.c"})
 SMALL = dict(UNLUCKY, **{"small%d.so" % number: "small.c" for number in (1, 2, 3)})
 
 # What an attach to a target may be refused with, and in how many of a hundred attaches at most: the whole last line,
-# with PID for the process id. ANY: every target, on a machine that is so loaded that a deadline passes.
+# with PID for the process id. ANY: every target, on a machine that is so loaded that a deadline passes; a gdb that is
+# given up may keep its lock for a while then.
 ALWAYS = 100
-ANY = [("pydbattach: the session in PID did not begin within 10 s; detached", 1),
+ANY = [("pydbattach: another session is attached to process PID: pid N", 1),
+       ("pydbattach: the session in PID did not begin within 10 s; detached", 1),
        ("pydbattach: gdb has not attached to process PID within 8 s; let go", 1)]
-# The lines that foretell the price of an attach.
-PRICES = ("a system call that the attach makes fail with EINTR", "its os.fork() gives a DeprecationWarning")
 # Sixteen threads that never wait leave little of two processors.
 CROWDED = [("pydbattach: the session in PID did not begin within 10 s; detached", 5),
            ("pydbattach: gdb has not attached to process PID within 8 s; let go", 2),
@@ -47,6 +47,8 @@ REFUSALS = {
 }
 
 
+# The lines that foretell the price of an attach.
+PRICES = ("a system call that the attach makes fail with EINTR", "its os.fork() gives a DeprecationWarning")
 MANY, FEW, ONE = 12, 3, 1        # few: an attach takes long, for the target takes both processors or is slow itself
 
 
@@ -96,8 +98,9 @@ ALL = [
 def find_refusal(one, line, pid):
     """The words of the table that allow this refusal, or None; where in our code it was does not matter."""
     line = re.sub(r" \(\w+:\d+.*\)$", "", line)
+    line = re.sub(r": pid \d+$", ": pid N", re.sub(r"\b%d\b" % pid, "PID", line))
     for words, _ in one.refusals:
-        if re.sub(r"\b%d\b" % pid, "PID", line) == words:
+        if line == words:
             return words
     return None
 
@@ -125,5 +128,6 @@ def start(one, python, helpers):
         with open(os.path.join(LIBRARIES, one.preload), "rb") as file:
             files[one.preload] = file.read()
         environment["LD_PRELOAD"] = "./" + one.preload
+    # In a session of its own, as a service is: the kernel shares its processors between sessions.
     return support.Victim(python, one.victim, source=support.read_file(os.path.join(VICTIMS, one.victim + ".py")),
-                          args=one.args, files=files, env=environment)
+                          args=one.args, files=files, env=environment, prefix=["setsid"])
