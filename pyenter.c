@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "pyenter.h"
+#include "wire.h"
 
 #define FIRST_FREE 35           /* 32 - 34 belong to the C libraries */
 #define LAST_SIGNAL 64
@@ -208,7 +209,7 @@ int find_free_signal(int tid) {
 /* Our own threads block all signals: this one hears the highest free one from now on, or no more. */
 void hear_visits(int on) {
     int number = on ? find_free_signal(0) : 0;
-    uint64_t all = ~0ull, but_one = number ? ~(1ull << (number - 1)) : all;
+    uint64_t all = OUR_SIGNALS, but_one = number ? all & ~(1ull << (number - 1)) : all;
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &but_one, NULL, sizeof all);
 }
 

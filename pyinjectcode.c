@@ -15,7 +15,7 @@
  *     of 2.2.5 is another thing): so waiting is done by plain futex calls.
  *   - A thread that waits for the GIL cannot be called back. At most one of ours waits there; the
  *     next attach adopts it (waiting_evaluator).
- *   - Our threads block every signal: the stub creates them so, and threads inherit their mask.
+ *   - Our threads block every signal but 33 (wire.h): the stub creates them so, and threads inherit their mask.
  *   - The program may have any SIGPIPE handler, and its own threads write to our pipe: so writes to
  *     a closed pipe happen with SIGPIPE blocked and taken away.
  *   - errno belongs to the program where its thread calls us (trace_event, the hands).
@@ -29,6 +29,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -559,8 +560,9 @@ static PyThreadState *find_thread_state(unsigned long ident) {
     return NULL;
 }
 
-/* Field 22 of /proc/self/task/TID/stat. */
-static long read_start_time(long tid) {
+/* A number of /proc/self/task/TID/stat. */
+enum { START_TIME = 22, POLICY = 41 };
+static long read_stat(long tid, int field) {
     char path[64] = "/proc/self/task/", digits[24], text[512];
     int n = 0, at = strlen(path);
     for (long rest = tid; rest > 0 && n < 20; rest /= 10)
@@ -572,16 +574,16 @@ static long read_start_time(long tid) {
     ssize_t size = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
     if (fd >= 0)
         close(fd);
-    long time = 0;
+    long number = 0;
     for (ssize_t i = size - 1, end = 0; i >= 0 && size > 0; i--)
         if (text[i] == ')') {           /* the last one: names may contain it */
-            for (end = i + 1, n = 2; end < size && n < 22; end++)
+            for (end = i + 1, n = 2; end < size && n < field; end++)
                 n += text[end] == ' ';
             for (; end < size && text[end] >= '0' && text[end] <= '9'; end++)
-                time = time * 10 + (text[end] - '0');
+                number = number * 10 + (text[end] - '0');
             break;
         }
-    return time;
+    return number;
 }
 
 /* ---- hands: what the payload can do by us ---- */
@@ -963,7 +965,7 @@ HAND(hand_start_times) {
     }
     PyThreadState *thread = py.PyEval_SaveThread();
     for (int i = 0; times && i < count; i++)
-        times[i] = read_start_time(times[i]);
+        times[i] = read_stat(times[i], START_TIME);
     py.PyEval_RestoreThread(thread);
     for (int i = 0; list && times && i < count; i++) {
         PyObject *time = py.PyLong_FromLong(times[i]);
@@ -2168,10 +2170,16 @@ static void leave_python(PyThreadState *own) {
     py.PyThreadState_DeleteCurrent();
 }
 
+/* The first act of each thread of ours: glibc has just taken signal 32 out of its mask. */
+static void be_known_as_ours(void) {
+    uint64_t ours = OUR_SIGNALS;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &ours, NULL, 8);
+}
+
 static int start_thread(void *(*run)(void *), void *argument) {
     pthread_t thread;
-    uint64_t all = ~0ull, old;
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+    uint64_t ours = OUR_SIGNALS, old;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &ours, &old, 8);
     int error = pthread_create(&thread, NULL, run, argument);
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
     if (!error)
@@ -2191,6 +2199,7 @@ static void end_session(PyObject *answer, uint32_t generation) {
 }
 
 static void *run_callable(void *argument) {
+    be_known_as_ours();
     PyObject *callable = argument;
     uint32_t generation = pydb_state.generation;
     PyThreadState *own = enter_python();
@@ -2429,6 +2438,7 @@ static void serve_session(uint32_t generation) {
 
 static void *run_evaluator(void *unused) {
     (void)unused;
+    be_known_as_ours();
     int tid = pydb_state.evaluator = syscall(SYS_gettid);
     PyThreadState *own = enter_python();
     uint32_t generation = pydb_state.generation;
@@ -2469,6 +2479,7 @@ static void *run_evaluator(void *unused) {
 static volatile uint32_t messengers, messenger_generation;
 
 static void *run_messenger(void *name) {
+    be_known_as_ours();
     if (!py.Py_IsInitialized()) {       /* the interpreter has ended, and the process lives on in C */
         messengers = 0;
         return NULL;
@@ -2578,6 +2589,14 @@ static int check_memory(void) {
     return room == MAP_FAILED ? -1 : munmap(room, size);
 }
 
+/* Threads inherit their priority: ours, which may compute what the user likes, must not stand before the program's. */
+static void lose_priority(void) {
+    struct sched_param none = {0};
+    long policy = read_stat(syscall(SYS_gettid), POLICY);
+    if (policy == SCHED_FIFO || policy == SCHED_RR)
+        syscall(SYS_sched_setscheduler, 0, SCHED_OTHER, &none);
+}
+
 /* Called by the stub's thread, after dlopen or in a library that is there already. */
 EXPORT void *pydb_entry(const char *python, struct pydb_note *note, const char *path) {
     static int prepared;
@@ -2590,6 +2609,7 @@ EXPORT void *pydb_entry(const char *python, struct pydb_note *note, const char *
         note->state = (uint64_t)&pydb_state;
         return NULL;
     }
+    lose_priority();
     pydb_state.keeper = syscall(SYS_gettid);
     pydb_state.generation++;
     pydb_state.has_gil = 0;

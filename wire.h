@@ -91,9 +91,17 @@ struct pydb_note {
     volatile uint32_t error;
     uint64_t token;        /* which attach this is: random */
     volatile uint32_t left;/* 1: the borrowed thread is on its way back */
-    uint32_t unused;
+    uint32_t restart;      /* the stub's: 1, its system call is to be restarted */
     volatile uint64_t state; /* address of struct pydb_state, written by pydb_entry */
 };
+#define NOTE_SAVED 40          /* behind these words the stub keeps registers of the borrowed thread (load/stub_x86_64.S) */
+#define NOTE_SIZE 144
 #define NOTE_MAGIC 0x45544f4e42445950ull   /* "PYDBNOTE" */
+
+
+/* The signals that each thread of ours blocks: all but 33, by which glibc's setuid() asks every thread and waits for each
+ * answer. Nobody else can have this mask, since programs cannot block 32 (glibc keeps it for pthread_cancel). */
+#define OUR_SIGNALS 0xfffffffeffffffffull
+#define OUR_SIGNALS_SEEN 0xfffffffefffbfeffull  /* as /proc shows it: SIGKILL and SIGSTOP cannot be blocked */
 
 #endif

@@ -67,8 +67,8 @@
 #define COPY_PREFIX ".pydbattach."
 #define LOCK_FD 9               /* pydbattach.sh opens /proc/PID/mem here; gdb and guard hold it, too */
 
-extern const char stub_start[], stub_end[];
-extern const char stub_pthread_create[], stub_pthread_detach[], stub_dlopen[], stub_entry[];
+extern const char stub_start[], stub_end[], stub_rax1[], stub_rax2[];
+extern const char stub_pthread_create[], stub_pthread_detach[], stub_dlopen[], stub_errno[], stub_entry[];
 extern const char stub_note[], stub_back[], stub_restart[], stub_path[], stub_python[];
 
 static int verbose;
@@ -79,7 +79,7 @@ struct plan {
     size_t size;
     int pid;
     unsigned uid, gid;
-    uint64_t pthread_create, pthread_detach, dlopen, stub, stub_room, note, state, entry;
+    uint64_t pthread_create, pthread_detach, dlopen, errno_location, stub, stub_room, note, state, entry;
     char python[160];
 };
 
@@ -195,6 +195,7 @@ static int read_plan(struct plan *plan) {
     plan->pthread_create = plan_number(plan, "pthread_create");
     plan->pthread_detach = plan_number(plan, "pthread_detach");
     plan->dlopen = plan_number(plan, "dlopen");
+    plan->errno_location = plan_number(plan, "errno_location");
     plan->stub = plan_number(plan, "stub");
     plan->stub_room = plan_number(plan, "stub_room");
     plan->note = plan_number(plan, "note");
@@ -203,7 +204,7 @@ static int read_plan(struct plan *plan) {
     char *cursor = plan->text;
     if (plan_text(&cursor, "python", plan->python, sizeof plan->python))
         plan->python[0] = 0;
-    return plan->pid && plan->stub && plan->note && plan->pthread_create ? 0 : -1;
+    return plan->pid && plan->stub && plan->note && plan->pthread_create && plan->errno_location ? 0 : -1;
 }
 
 /* ---- the copy of the library ---- */
@@ -325,7 +326,10 @@ static int make_stub(const struct plan *plan, const struct copy *copy, uint64_t 
     PUT(stub_pthread_create, plan->pthread_create);
     PUT(stub_pthread_detach, plan->pthread_detach);
     PUT(stub_dlopen, plan->state ? 0 : plan->dlopen);
+    PUT(stub_errno, plan->errno_location);
     PUT(stub_entry, entry);
+    PUT(stub_rax1, plan->note + NOTE_SAVED);
+    PUT(stub_rax2, plan->note + NOTE_SAVED);
     PUT(stub_note, plan->note);
 #undef PUT
     strcpy(stub + (stub_path - stub_start), copy->path);

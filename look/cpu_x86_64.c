@@ -65,7 +65,7 @@ const struct call calls[] = {
 const int call_count = sizeof calls / sizeof *calls;
 
 /* How load/stub_x86_64.S begins: a stub of an earlier attach may be written over. */
-const unsigned char stub_head[8] = {0xeb, 0x0a, 0x48, 0x8d, 0x64, 0x24, 0x80, 0x9c};
+const unsigned char stub_head[8] = {0xeb, 0x20, 0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00};
 
 /* The frame that the kernel lays on the stack for a signal handler: return address, ucontext (flags,
  * link, stack, 23 registers, address of the vector registers above it, mask). It is known by the word

@@ -89,6 +89,7 @@ struct thread {
     unsigned flags;             /* PF_... of the kernel */
     unsigned stop_signal;       /* if stopped and known */
     enum thread_class class;
+    const char *why;            /* NEVER: where it is */
     int moved, doubtful;        /* it has run since we first looked; an old signal frame is on its stack */
     long nr;                    /* system call, -1: none */
     uint64_t argument[6], sp, pc;
@@ -133,7 +134,7 @@ struct target {
     pid_t waiting;              /* a thread in state D for good, 0: none */
     char waiting_for[64];
     const struct elf *program, *libc, *linker;
-    uint64_t program_headers, stack_limit;
+    uint64_t program_headers;
     struct range unsafe[RANGES_AT_MOST];    /* where a thread may hold a lock of malloc or of the linker */
     int unsafe_count, own_malloc;       /* own_malloc: a library other than the C library has a malloc */
     struct python python;
@@ -194,7 +195,6 @@ int check_stopped(struct target *target);
 int check_frozen(struct target *target);
 int check_waiting(struct target *target);
 int check_descriptors(struct target *target);
-uint64_t read_limit(const struct target *target, const char *name, uint64_t otherwise);
 int is_gone(struct target *target);
 
 /* elfmem.c */
@@ -243,6 +243,7 @@ int check_stub_is_free(struct target *target, const struct places *places);
 int choose_threads(struct target *target, const struct places *places, struct thread *chosen);
 void print_prices(struct target *target, const struct thread *chosen, int count);
 int look_again(struct target *target, struct thread *chosen, int count);
+int refuse_all_threads(struct target *target);
 
 /* plan.c */
 int print_plan(struct target *target, const struct options *options);

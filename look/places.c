@@ -21,8 +21,7 @@
 #include "../wire.h"
 #include "look.h"
 
-#define STUB_NEEDED 768
-#define NOTE_NEEDED 64
+#define STUB_NEEDED 960
 
 /* The unused bytes behind segment p, from a multiple of `align` on; their number, 0 if there are none.
  * They count if all are zero or the first ones are `magic`. */
@@ -88,7 +87,7 @@ int find_note_place(struct target *target, struct places *places) {
             const struct elf *elf = &target->images[i];
             if (elf == target->linker || elf == target->program || (elf == target->libc) != (round == 0))
                 continue;
-            if ((places->note_room = find_in_image(target, elf, PF_W, 16, NOTE_NEEDED, &magic, &places->note)))
+            if ((places->note_room = find_in_image(target, elf, PF_W, 16, NOTE_SIZE, &magic, &places->note)))
                 return 0;
         }
     }

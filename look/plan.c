@@ -17,7 +17,7 @@
 #define ROUND_MS 2              /* ... so far apart */
 
 struct addresses {
-    uint64_t pthread_create, pthread_detach, dlopen;
+    uint64_t pthread_create, pthread_detach, dlopen, errno_location;
 };
 
 /* In libc.so.6 from glibc 2.34 on, before in libraries of their own. */
@@ -25,7 +25,7 @@ static int find_addresses(struct target *target, struct addresses *found) {
     struct elf *libc = find_image(target, "libc.so.6");
     struct elf *libpthread = find_image(target, "libpthread.so.0"), *libdl = find_image(target, "libdl.so.2");
     *found = (struct addresses){find_function(libc, "pthread_create"), find_function(libc, "pthread_detach"),
-                                find_function(libc, "dlopen")};
+                                find_function(libc, "dlopen"), find_function(libc, "__errno_location")};
     if (libpthread && !found->pthread_create)
         found->pthread_create = find_function(libpthread, "pthread_create");
     if (libpthread && !found->pthread_detach)
@@ -34,10 +34,11 @@ static int find_addresses(struct target *target, struct addresses *found) {
         found->dlopen = find_function(libdl, "dlopen");
     if (!found->dlopen)
         found->dlopen = find_function(libc, DLOPEN_INSIDE);
-    if (found->pthread_create && found->pthread_detach && found->dlopen)
+    if (found->pthread_create && found->pthread_detach && found->dlopen && found->errno_location)
         return 0;
     return refuse(target, "no pthread_create", "process %d has no %s to call in its C library", target->pid,
-                  !found->pthread_create ? "pthread_create" : !found->pthread_detach ? "pthread_detach" : "dlopen");
+                  !found->pthread_create ? "pthread_create" : !found->pthread_detach ? "pthread_detach"
+                  : !found->dlopen ? "dlopen" : "__errno_location");
 }
 
 static int can_be_said(const char *text) {
@@ -67,6 +68,7 @@ static void print_addresses(const struct addresses *found, const struct places *
     print_number("pthread_create", found->pthread_create);
     print_number("pthread_detach", found->pthread_detach);
     print_number("dlopen", places->library ? 0 : found->dlopen);
+    print_number("errno_location", found->errno_location);
     print_number("stub", places->stub);
     print_number("stub_room", places->stub_room);
     print_number("note", places->note);
@@ -119,8 +121,7 @@ int print_plan(struct target *target, const struct options *options) {
     tell_time("threads");
     count = look_again(target, chosen, count);
     if (!count)
-        return refuse(target, "no thread", "no thread of process %d can be borrowed for the attach "
-                      "(each is in a signal handler, short of stack or ending)", target->pid);
+        return refuse_all_threads(target);
     /* Still the same address space? After exec all of this would be wrong, and this descriptor empty. */
     if (pread(target->memory.fd, &byte, 1, target->libc->mapping->start) != 1)
         return refuse(target, "gone", "process %d has ended or become another program", target->pid);

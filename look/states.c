@@ -172,7 +172,7 @@ int check_waiting(struct target *target) {
 }
 
 /* A soft limit of /proc/PID/limits. */
-uint64_t read_limit(const struct target *target, const char *name, uint64_t otherwise) {
+static uint64_t read_limit(const struct target *target, const char *name, uint64_t otherwise) {
     char text[4096], *at;
     if (read_proc(target, "limits", text, sizeof text) <= 0 || !(at = strstr(text, name)))
         return otherwise;

@@ -14,8 +14,7 @@
  *  4 No signal handler that has interrupted malloc: a signal frame on the stack whose pc is unsafe,
  *    while more signals are blocked than were there, as its own is during a handler. Not more: left over
  *    from an earlier handler (or SA_NODEFER), and the thread is taken after all others.
- *  5 32 KB of stack: the stub saves the vector registers, pthread_create wants the rest. From glibc
- *    2.42 on the guard pages are no mapping of their own, so every page is tried.
+ *  5 gdb looks once more when it has stopped the thread: still in that very call, at the same place and depth.
  *  6 No strict seccomp (clone would kill it), no kernel worker, not on its way out, not a thread of
  *    ours that an earlier attach has left behind. One that is traced: somebody else is at work here.
  *  7 First those whose system call goes on after a stop, then those that see EINTR.
@@ -38,15 +37,9 @@
 #include "../wire.h"
 #include "look.h"
 
-/* Our threads block every signal that the kernel lets them. Others cannot block 32 and 33, which glibc
- * keeps for itself; 32 it takes out of a new thread's mask from 2.32 on. */
-#define EVERY_SIGNAL 0xfffffffffffbfeffull
-#define SIGNAL_32 (1ull << 31)
 #define ENOUGH 24               /* so many sleepers are enough to choose from */
 #define WATCHES 10              /* more looks, a millisecond apart, where every thread moves */
-#define STACK_NEEDED (32u << 10)
 #define STACK_SEARCHED (64u << 10)
-#define STACK_GUARD (256 * PAGE)        /* the kernel keeps this below a stack that grows */
 #define HEAP_AT_MOST (64ull << 20)      /* glibc: heaps of threads begin at multiples of this, with their arena */
 
 /* Flags of /proc/PID/task/TID/stat (the kernel's sched.h). */
@@ -179,35 +172,13 @@ static int read_call(const struct target *target, struct thread *thread) {
 
 /* ---- what else must hold ---- */
 
-static int has_stack(struct target *target, const struct thread *thread) {
-    const struct mapping *m = find_mapping(target, thread->sp);
-    if (!m || !m->r || !m->w || thread->sp % 8)
-        return 0;
-    uint64_t low = m->start;
-    if (!strcmp(m->name, "[stack]")) {          /* this one grows */
-        uint64_t grown = target->stack_limit < m->end ? m->end - target->stack_limit : 0;
-        uint64_t below = m > target->mappings ? m[-1].end + STACK_GUARD : 0;
-        if (grown < below)
-            grown = below;
-        if (grown < low)
-            low = grown;
-    }
-    if (thread->sp - low < STACK_NEEDED)
-        return 0;
-    char byte;
-    for (uint64_t at = thread->sp - STACK_NEEDED; at < thread->sp; at += PAGE)
-        if (at >= m->start && read_memory(&target->memory, at, &byte, 1))
-            return 0;
-    return 1;
-}
-
 /* Rule 4. Signal handlers that have interrupted safe code do not matter. */
 static int is_in_unsafe_handler(struct target *target, struct thread *thread, uint64_t blocked) {
     static unsigned char stack[STACK_SEARCHED];
     const struct mapping *m = find_mapping(target, thread->sp);
-    size_t size = m->end - thread->sp < sizeof stack ? m->end - thread->sp : sizeof stack;
+    size_t size = m && m->end - thread->sp < sizeof stack ? m->end - thread->sp : sizeof stack;
     struct signal_frame frame;
-    if (read_memory(&target->memory, thread->sp, stack, size))
+    if (!m || read_memory(&target->memory, thread->sp, stack, size))
         return 1;
     for (size_t from = 0; !find_signal_frame(stack, size, thread->sp, from, &frame); from = frame.at + 8) {
         if (!is_unsafe_pc(target, frame.pc))
@@ -220,19 +191,29 @@ static int is_in_unsafe_handler(struct target *target, struct thread *thread, ui
 }
 
 static int is_ours(const struct status *status) {
-    return (status->blocked | SIGNAL_32) == EVERY_SIGNAL;
+    return status->blocked == OUR_SIGNALS_SEEN;
 }
 
-/* Everything that needs more than the name of the system call. May lower the class; -1: refused. */
-static int examine(struct target *target, struct thread *thread, const pid_t own[2]) {
+/* Everything that needs more than the name of the system call: where the thread is if it can never be borrowed, or NULL. */
+static const char *find_obstacle(struct target *target, struct thread *thread, const pid_t own[2], struct status *status) {
     char name[32];
-    struct status status;
     snprintf(name, sizeof name, "task/%d/status", thread->tid);
-    if (read_status(target, name, &status) || status.seccomp == 1 || is_ours(&status)
-        || (status.nspid && (status.nspid == own[0] || status.nspid == own[1])))
-        thread->class = NEVER;
-    else if (thread->class < BUSY
-             && (!has_stack(target, thread) || is_in_unsafe_handler(target, thread, status.blocked)))
+    if (read_status(target, name, status))
+        return "ending";
+    if (status->seccomp == 1)
+        return "in strict seccomp mode";
+    if (is_ours(status) || (status->nspid && (status->nspid == own[0] || status->nspid == own[1])))
+        return "one that blocks all signals, as ours do";
+    if (thread->class < BUSY && is_in_unsafe_handler(target, thread, status->blocked))
+        return "in a signal handler that has interrupted the C library";
+    return NULL;
+}
+
+/* May lower the class; -1: refused. */
+static int examine(struct target *target, struct thread *thread, const pid_t own[2]) {
+    struct status status = {0};
+    thread->why = find_obstacle(target, thread, own, &status);
+    if (thread->why)
         thread->class = NEVER;
     return thread->class != NEVER && status.tracer ? refuse_traced(target, status.tracer) : 0;
 }
@@ -260,6 +241,21 @@ int check_stub_is_free(struct target *target, const struct places *places) {
 
 static pid_t leader;
 
+/* Where a thread is that can never be borrowed, as far as its state tells; or NULL. */
+static const char *tell_state(const struct target *target, const struct thread *thread) {
+    if (thread->state == 'D')
+        return "in uninterruptible sleep";
+    if (strchr("Tt", thread->state))
+        return "stopped";
+    if (strchr("ZX", thread->state) || thread->flags & PF_EXITING)
+        return "ending";
+    if (thread->flags & (PF_IO_WORKER | PF_USER_WORKER))
+        return "a worker of the kernel";
+    if (thread->tid == leader && target->waiting)
+        return "the first one, beside one in uninterruptible sleep";
+    return NULL;
+}
+
 static int compare_threads(const void *a, const void *b) {
     const struct thread *x = a, *y = b;
     if (x->class != y->class)
@@ -279,7 +275,6 @@ int choose_threads(struct target *target, const struct places *places, struct th
     pid_t own[2] = {0, 0};
     int sleepers = 0, count = 0;
     leader = target->pid;
-    target->stack_limit = read_limit(target, "Max stack size", 8 << 20);
     if (places->state && !read_memory(&target->memory, places->state, &state, sizeof state)) {
         own[0] = state.keeper;
         own[1] = state.evaluator;
@@ -287,9 +282,8 @@ int choose_threads(struct target *target, const struct places *places, struct th
     for (int i = target->thread_count - 1; i >= 0; i--) {
         struct thread *thread = &target->threads[i];
         thread->class = NEVER;
-        if (sleepers >= ENOUGH || strchr("DTtZX", thread->state)
-            || thread->flags & (PF_EXITING | PF_IO_WORKER | PF_USER_WORKER)
-            || (thread->tid == leader && target->waiting) || read_call(target, thread))
+        thread->why = tell_state(target, thread);
+        if (sleepers >= ENOUGH || thread->why || read_call(target, thread))
             continue;
         thread->class = judge_call(target, thread);
         sleepers += thread->class == RESTARTS && thread->tid != leader;
@@ -312,8 +306,7 @@ static int is_in_safe_call(struct target *target, struct thread *thread) {
     struct status status;
     snprintf(name, sizeof name, "task/%d/status", thread->tid);
     thread->class = thread->nr < 0 ? BUSY : judge_call(target, thread);
-    if (thread->class < BUSY && (!has_stack(target, thread) || read_status(target, name, &status)
-                                 || is_in_unsafe_handler(target, thread, status.blocked)))
+    if (thread->class < BUSY && (read_status(target, name, &status) || is_in_unsafe_handler(target, thread, status.blocked)))
         thread->class = BUSY;
     return thread->class < BUSY;
 }
@@ -355,4 +348,24 @@ int look_again(struct target *target, struct thread *chosen, int count) {
         for (int i = 0; i < threads && i < 2; i++)
             count = watch_thread(target, chosen, count, i);
     return count;
+}
+
+#define TOLD 3
+
+/* There is none to borrow: who is where? */
+int refuse_all_threads(struct target *target) {
+    char words[512] = "";
+    int told = 0, more = 0;
+    for (int i = 0; i < target->thread_count; i++) {
+        const struct thread *thread = &target->threads[i];
+        size_t used = strlen(words);
+        if (told == TOLD)
+            more++;
+        else if (++told)
+            snprintf(words + used, sizeof words - used, "%sthread %d is %s", used ? ", " : "", thread->tid,
+                     thread->why ? thread->why : "ending");
+    }
+    if (more)
+        snprintf(words + strlen(words), sizeof words - strlen(words), " and %d more", more);
+    return refuse(target, "no thread", "no thread of process %d can be borrowed for the attach (%s)", target->pid, words);
 }

@@ -90,6 +90,19 @@ def test_signals_at_each_step(machine, targets, home):
                                                        for number, name in enumerate(names[::2])], 30)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP])
+def test_gdb_hears_no_signal(number, machine, targets, home):
+    """It would pass its SIGINT on to the target, where it is a KeyboardInterrupt, and leave a stopped target at the others."""
+    target = targets(pythons.ONE).get()
+    with machine.attach(target, home, machines.Step("gdb ptrace GETREGS", "before", 1)) as trial:
+        assert support.process_name(trial.held) == "gdb"
+        os.kill(trial.held, number)
+        trial.go_on()
+        status, said, complaint = trial.finish()
+    assert (status, said.endswith(machines.ANSWER)) == (0, True), complaint
+    target.assert_unharmed()
+
+
 @long
 def test_target_changes_at_each_step(machine, targets, home):
     """It exits, crashes, execs, forks, stops or has a thread in state D: one of them at each step."""

@@ -6,6 +6,7 @@
 import os
 import re
 import subprocess
+import sys
 import time
 
 import pytest
@@ -13,8 +14,12 @@ import pytest
 import pythons
 import support
 
+sys.path.insert(0, os.path.join(support.HERE, "faults"))
+import machine as machines  # noqa: E402
+
 LOOK = os.path.join(support.TOP, "build", "pydblook")
-READ, POLL, BRK, FUTEX, EPOLL_WAIT, OPENAT = 0, 7, 12, 202, 232, 257
+READ, POLL, MPROTECT, BRK, SELECT, FCNTL, FUTEX, CLOCK_NANOSLEEP, EPOLL_WAIT, OPENAT, PSELECT6 = \
+    0, 7, 10, 12, 23, 72, 202, 230, 232, 257, 270
 
 # Each name in argv is a function of parked.c; the last one runs in the main thread.
 MANY = """
@@ -42,10 +47,11 @@ def parked(tmp_path_factory):
 @pytest.fixture
 def start(victim, parked):
     """start(function..., python=): a victim with a thread in each function, the main one in the last."""
-    def start_it(*functions, python=pythons.ONE, **env):
+    def start_it(*functions, python=pythons.ONE, files=(), **env):
         # ready=False: one whose signals are all blocked from the beginning is no thread that is just starting
-        target = victim(python, source=MANY, args=functions, files={"parked.so": parked}, env=env, ready=False).wait_ready()
-        return target if "sleep_deaf" in functions else target.remember()
+        target = victim(python, source=MANY, args=functions, files=dict(files, **{"parked.so": parked}), env=env,
+                        ready=False).wait_ready()
+        return target if {"sleep_deaf", "sleep_beside_worker"} & set(functions) else target.remember()
 
     return start_it
 
@@ -84,7 +90,8 @@ def look(pid):
 @pytest.mark.parametrize("function, number", [
     pytest.param("park_in_malloc", BRK, id="rule-1-inside-malloc"),
     pytest.param("park_in_read", READ, id="rule-3-read-of-a-file"),
-    pytest.param("park_in_open", OPENAT, id="rule-3-open-of-a-file")])
+    pytest.param("park_in_open", OPENAT, id="rule-3-open-of-a-file"),
+    pytest.param("park_in_fcntl", FCNTL, id="rule-3-fcntl-that-does-not-wait")])
 def test_thread_in_a_call_that_malloc_or_the_linker_makes_is_not_borrowed_there(function, number, start):
     target = start(function)
     tid = wait_for_calls(target, number)[0]
@@ -101,6 +108,33 @@ def test_rule_2_thread_before_a_lock_of_malloc_is_not_borrowed(start):
     chosen = dict(look(target.pid)[0])
     assert chosen[target.pid] == POLL
     assert (chosen.get(holder, -1), chosen.get(waiter, -1)) == (-1, -1)
+
+
+def test_rule_2_thread_before_the_lock_of_another_malloc_is_not_borrowed(start, tmp_path):
+    library = support.compile_c(os.path.join(support.HERE, "c", "own_malloc.c"), str(tmp_path / "own_malloc.so"), "-shared", "-fPIC")
+    with open(library, "rb") as file:
+        target = start("park_in_malloc_later", "wait_for_malloc", "sleep_in_poll", files={"own_malloc.so": file.read()},
+                       LD_PRELOAD="./own_malloc.so", MALLOC_ARENA_MAX="1")
+    _, waiter, _ = wait_for_calls(target, BRK, FUTEX, POLL)
+    words = support.read_file("/proc/%d/task/%d/syscall" % (target.pid, waiter)).split()
+    assert (int(words[2], 16) & 127, int(words[3], 16)) == (0, 2)
+    assert any(row.endswith("own_malloc.so") for row in support.read_file("/proc/%d/maps" % target.pid).splitlines())
+    chosen = dict(look(target.pid)[0])
+    assert (chosen[target.pid], chosen.get(waiter, -1)) == (POLL, -1)
+
+
+def test_rule_2_thread_before_the_lock_of_the_heap_of_another_thread_is_not_borrowed(start):
+    target = start("share_a_heap", "share_a_heap", "share_a_heap", "sleep", MALLOC_ARENA_MAX="2")
+
+    def waiters():
+        calls = {tid: call_of(target.pid, tid) for tid in support.list_threads(target.pid)[1:]}
+        return sorted(calls.values()) == [POLL, MPROTECT, FUTEX] and [tid for tid in calls if calls[tid] == FUTEX]
+
+    waiter, = support.wait_until(waiters, 30) or [None]
+    assert waiter, [call_of(target.pid, tid) for tid in support.list_threads(target.pid)]
+    words = support.read_file("/proc/%d/task/%d/syscall" % (target.pid, waiter)).split()
+    assert (int(words[2], 16) & 127, int(words[3], 16)) == (0, 2)
+    assert dict(look(target.pid)[0]).get(waiter, -1) == -1
 
 
 def test_rule_2_thread_before_the_lock_of_the_linker_is_not_borrowed(victim, slow_library):
@@ -130,6 +164,40 @@ def test_rule_6_thread_that_is_never_borrowed(function, number, start):
     assert look(target.pid)[0] == [(main, POLL)]
 
 
+def test_rule_6_worker_of_the_kernel_is_never_borrowed(start):
+    target = start("sleep_beside_worker")
+    assert support.wait_until(lambda: len(support.list_threads(target.pid)) == 2 and call_of(target.pid, target.pid) == POLL)
+    assert look(target.pid)[0] == [(target.pid, POLL)]
+
+
+TRACER = """
+import ctypes, os, sys
+tid = int(sys.argv[1])
+assert ctypes.CDLL(None).ptrace(0x4206, tid, None, None) == 0       # PTRACE_SEIZE: it does not stop
+print("traced", flush=True)
+sys.stdin.readline()
+os.waitpid(tid, 0x40000000)                                         # __WALL
+"""
+
+
+def test_rule_6_thread_that_is_ending_or_traced_is_not_borrowed(start):
+    """Its tracer keeps what is left of it; as long as it lived, somebody else was at work there."""
+    target = start("end_later", "sleep_in_poll")
+    tid = max(support.list_threads(target.pid))
+    tracer = subprocess.Popen([sys.executable, "-c", TRACER, str(tid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              encoding="utf-8")
+    try:
+        assert tracer.stdout.readline() == "traced\n"
+        chosen, said = look(target.pid)
+        assert (chosen, said.startswith("pydbattach: process %d is already being traced by pid %d" % (target.pid, tracer.pid))) \
+            == ([], True), said
+        target.write("go", "")
+        assert support.wait_until(lambda: support.read_status(target.pid, tid)["State"][0] == "Z")
+        assert look(target.pid)[0] == [(target.pid, POLL)]
+    finally:
+        tracer.communicate("\n", 30)
+
+
 def test_rule_7_thread_that_sees_no_eintr_comes_first(start):
     target = start("sleep_in_epoll", "sleep_in_poll", "sleep")
     epoll, poll, _ = wait_for_calls(target, EPOLL_WAIT, POLL, None)
@@ -142,6 +210,28 @@ def test_rule_8_first_thread_comes_last(start):
     other, main = wait_for_calls(target, POLL, POLL)
     assert main < other and main == target.pid
     assert look(target.pid)[0] == [(other, POLL), (main, POLL)]
+
+
+def test_rule_8_first_thread_is_never_borrowed_beside_one_in_state_d(start):
+    """gdb would wait for that one when it stops all of them, as it does for the first thread."""
+    target = start("wait_in_vfork", "sleep_in_poll", "sleep_in_poll")
+    vfork, poll, _ = sorted(support.list_threads(target.pid))[1:] + [target.pid]
+    assert support.wait_until(lambda: support.read_status(target.pid, vfork)["State"][0] == "D")
+    wait_for_calls(target, None, POLL, POLL)
+    assert look(target.pid)[0] == [(poll, POLL)]
+
+
+def test_rule_4_thread_in_a_handler_that_blocks_nothing_comes_last(start):
+    target = start("sleep_in_open_handler", "sleep_in_poll")
+    handler, main = wait_for_calls(target, POLL, POLL)
+    assert look(target.pid)[0] == [(main, POLL), (handler, POLL)]
+
+
+def test_rule_9_thread_that_comes_and_goes_is_a_candidate_at_each_place(start):
+    target = start("come_and_go")
+    calls = {POLL, CLOCK_NANOSLEEP}
+    assert support.wait_until(lambda: {POLL, CLOCK_NANOSLEEP} <= {call for _, call in look(target.pid)[0]}
+                              and len({call for _, call in look(target.pid)[0]} & (calls | {SELECT, PSELECT6})) == 3, 60)
 
 
 def test_rule_9_thread_that_has_not_moved_comes_first(start):
@@ -162,7 +252,7 @@ def assert_refused(target, batch, *names):
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"pydbattach: no thread of process %d has come to a place where it is safe to attach "
                         r"\(thread %d %s\); let go\n" % (target.pid, target.pid, names[0]), done.stderr), done.stderr
-    target.assert_unharmed(seconds=10, but=("masks",))
+    target.assert_unharmed(seconds=10, but=("masks", "caught"))
 
 
 @pytest.mark.timeout(300)
@@ -175,6 +265,33 @@ def test_rule_10_thread_that_stays_inside_of_the_c_library_is_not_borrowed(start
 def test_rule_4_busy_handler_that_has_interrupted_the_c_library_is_not_disturbed(start, batch):
     target = start("spin_in_handler 1")
     assert_refused(target, batch, r"in a signal handler that has interrupted something, in parked\.so")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("function, then, where", [
+    pytest.param("poll_then_malloc", BRK, r"in system call 12", id="into-malloc"),
+    pytest.param("poll_then_poll_over_malloc", POLL, None, id="into-a-handler-over-malloc")])
+def test_thread_that_has_left_its_place_before_gdb_comes_is_not_borrowed(function, then, where, start, home):
+    machine = machines.Machine()
+    target = start(function)
+    try:
+        with machine.attach(target, home, machines.Step("gdb ptrace ATTACH", "before", 1)) as trial:
+            assert trial.held
+            depth = support.read_file("/proc/%d/syscall" % target.pid).split()[-2:] if then == POLL else None
+            target.write("go", "")
+            assert support.wait_until(lambda: call_of(target.pid, target.pid) == then and
+                                      support.read_file("/proc/%d/syscall" % target.pid).split()[-2:] != depth)
+            trial.go_on()
+            status, said, complaint = trial.finish(250)
+    finally:
+        machine.close()
+    assert (status, said) == (1, "")
+    if where:
+        assert complaint == "pydbattach: no thread of process %d has come to a place where it is safe to attach " \
+            "(thread %d %s); let go\n" % (target.pid, target.pid, where)
+    else:
+        assert complaint.startswith("pydbattach: no thread of process %d " % target.pid), complaint
+    target.assert_unharmed(seconds=10, but=("descriptors", "masks", "caught"))
 
 
 @pytest.mark.timeout(300)
@@ -208,6 +325,130 @@ print("rounds", compute(int(sys.argv[1])), flush=True)
     target.write("stop", "")
     assert target.finish(60) == 0
     assert re.fullmatch(r"ready\nrounds [1-9]\d*\n", target.stdout), target.stdout
+
+
+@pytest.mark.parametrize("busy", [0, 1], ids=["in-a-call", "busy"])
+def test_not_a_byte_of_its_stack_is_used(busy, start, batch):
+    """It may stand at the end of it: deep in a recursion, on a small signal stack, in a coroutine."""
+    target = start("stand_on_little_stack %d" % busy)
+    for _ in range(3):
+        done = batch("-c", "p 6*7", target.pid)
+        assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    target.assert_unharmed()
+    target.write("stop", "")
+    assert target.finish(60) == 0
+
+
+NO_ROOM = """
+import ctypes, resource, sys
+compute = ctypes.CDLL("./registers.so").compute
+compute.restype = ctypes.c_long
+with open("/proc/self/statm") as file:
+    size = int(file.read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (size + (4 << 20), resource.RLIM_INFINITY))
+print("ready", flush=True)
+print("rounds", compute(0), flush=True)
+"""
+
+
+def test_errno_is_as_it_was_where_no_thread_can_be_made(victim, batch, tmp_path):
+    library = support.compile_c(os.path.join(support.HERE, "c", "registers.c"), str(tmp_path / "registers.so"), "-shared", "-fPIC")
+    with open(library, "rb") as file:
+        target = victim(source=NO_ROOM, files={"registers.so": file.read()})
+    for _ in range(4):
+        done = batch("-c", "p 6*7", target.pid)
+        assert (done.returncode, done.stderr) == (
+            1, "pydbattach: process %d cannot start another thread: Resource temporarily unavailable\n" % target.pid)
+    target.assert_unharmed()
+    target.write("stop", "")
+    assert target.finish(60) == 0
+    assert re.fullmatch(r"ready\nrounds [1-9]\d*\n", target.stdout), target.stdout
+
+
+# --- what our own threads inherit of it
+
+
+def test_traps_of_the_program_are_not_ours(start, batch):
+    target = start("sleep_with_traps")
+    target.wait_blocked()
+    done = batch("-c", "p 1e308 * 10, 1.0 / 3", target.pid)
+    assert (done.returncode, done.stdout) == (0, "(inf, 0.3333333333333333)\n"), done.stderr
+    target.assert_unharmed()
+
+
+def test_our_threads_hear_no_signal_and_have_no_priority(victim, attach):
+    target = victim(source="""
+import os, time
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+print("ready", flush=True)
+time.sleep(3600)
+""", blocked=True)
+    session = attach(target.pid)
+    ours = set(support.list_threads(target.pid)) - {target.pid}
+    assert len(ours) == 2
+    for tid in ours:
+        assert int(support.read_status(target.pid, tid)["SigBlk"], 16) == 0xfffffffefffbfeff
+        assert os.sched_getscheduler(tid) == os.SCHED_OTHER
+    assert os.sched_getscheduler(target.pid) == os.SCHED_FIFO
+    session.quit()
+    target.assert_unharmed()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_setuid_needs_an_answer_of_all_threads(threads, victim, attach):
+    """glibc sends each its signal 33, and waits: ours, which block all others, must not block that."""
+    target = victim(source="""
+import os, sys, threading, time
+if sys.argv[1] == "2":
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+print("ready", flush=True)
+while True:
+    if os.path.exists("go"):
+        os.setuid(os.getuid())
+        print("done", flush=True)
+        os.unlink("go")
+    time.sleep(0.01)
+""", args=[str(threads)])
+    session = attach("-t", threads, target.pid) if threads == 2 else attach(target.pid)
+    if threads == 1:
+        session.send("continue\n")
+    target.write("go", "")
+    assert support.wait_until(lambda: target.stdout == "ready\ndone\n")
+    session.interrupt()
+    session.prompt()
+    session.quit()
+    target.assert_unharmed(stdout="ready\ndone\n")
+
+
+FILTERS = """
+import ctypes, sys
+class Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+def say(code, yes, no, word):
+    return code | yes << 16 | no << 24 | word << 32
+numbers = [int(word) for word in sys.argv[1:]]
+rows = [say(0x20, 0, 0, 0)] + [say(0x15, len(numbers) - i, 0, number) for i, number in enumerate(numbers)]
+rows += [say(0x06, 0, 0, 0x7fff0000), say(0x06, 0, 0, 0x50001)]         # allow, or EPERM
+filter = (ctypes.c_ulonglong * len(rows))(*rows)
+libc = ctypes.CDLL(None, use_errno=True)
+libc.prctl(38, 1, 0, 0, 0)
+library = ctypes.CDLL("./parked.so")
+assert libc.prctl(22, 2, ctypes.byref(Program(len(rows), ctypes.addressof(filter))), 0, 0) == 0
+print("ready", flush=True)
+library.sleep_in_poll()
+"""
+
+
+@pytest.mark.parametrize("numbers, message", [
+    pytest.param([56, 435], "cannot start another thread: Operation not permitted", id="clone"),
+    pytest.param([9], "cannot start another thread: Operation not permitted", id="mmap"),
+    pytest.param([257], "could not load the library (dlopen refused it)", id="openat"),
+    pytest.param([293], "has no room for the channel: Operation not permitted", id="pipe2")])
+def test_filter_that_forbids_a_call_is_a_refusal(numbers, message, victim, batch, parked):
+    target = victim(source=FILTERS, args=[str(number) for number in numbers], files={"parked.so": parked}, blocked=True)
+    done = batch("-c", "p 1", target.pid)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "pydbattach: process %d %s\n" % (target.pid, message))
+    target.assert_unharmed()
 
 
 CALLS = ["nanosleep", "clock_nanosleep", "poll", "ppoll", "select", "futex_timed", "futex_bitset", "futex", "recv", "read",

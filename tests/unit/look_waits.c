@@ -47,24 +47,6 @@ void wait_in_handler(int in_libc, int alternate) {
             memset(block, 1, LARGE);
 }
 
-static void *stay_deep(void *unused) {
-    char most[(128 << 10) - (34 << 10)];
-    memset(most, 1, sizeof most);
-    stay(0);
-    return unused;
-}
-
-/* In a thread with less than 32 KB of stack left, while this one runs. */
-void wait_with_little_stack(void) {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, 128 << 10);
-    pthread_create(&thread, &attributes, stay_deep, NULL);
-    for (;;)
-        ;
-}
-
 /* For the other end of a FIFO. */
 void wait_for_fifo(void) {
     mkfifo("fifo", 0600);
