@@ -2589,7 +2589,8 @@ static int check_memory(void) {
     return room == MAP_FAILED ? -1 : munmap(room, size);
 }
 
-/* Threads inherit their priority: ours, which may compute what the user likes, must not stand before the program's. */
+/* Threads inherit their priority: ours, which may compute what the user likes, must not stand before the program's. Read
+ * from /proc: a system call more would be one more for a seccomp filter to kill for. */
 static void lose_priority(void) {
     struct sched_param none = {0};
     long policy = read_stat(syscall(SYS_gettid), POLICY);

@@ -413,7 +413,7 @@ static void watch_library(const struct plan *plan, uint64_t token) {
     struct pydb_state state;
     snprintf(path, sizeof path, "/proc/%d/mem", plan->pid);
     int lock = open(path, O_RDONLY | O_CLOEXEC);
-    for (double end = now_ms() + LIBRARY_MS; now_ms() < end; sleep_us(20000)) {
+    for (struct lived lived = {0}; count_lived(&lived) < LIBRARY_MS; sleep_us(20000)) {
         if (read_target(plan->pid, plan->note, &note, sizeof note) || note.token != token)
             return;
         if (!note.state || read_target(plan->pid, note.state, &state, sizeof state))

@@ -28,7 +28,8 @@ def pytest_configure(config):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     if not hasattr(config, "workerinput"):
-        done = subprocess.run(["make", "-C", support.TOP, "--no-print-directory", "all", "asan"],
+        done = subprocess.run(["make", "-C", support.TOP, "--no-print-directory"]
+                              + os.environ.get("PYDBATTACH_BUILD", "all asan").split(),
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
         if done.returncode:
             pytest.exit("make all asan failed:\n" + done.stdout, 2)

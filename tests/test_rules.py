@@ -17,6 +17,7 @@ import support
 sys.path.insert(0, os.path.join(support.HERE, "faults"))
 import machine as machines  # noqa: E402
 
+DEBIAN = next(python for python in pythons.KNOWN if python.name == "debian3.11")        # with /proc
 LOOK = os.path.join(support.TOP, "build", "pydblook")
 READ, POLL, MPROTECT, BRK, SELECT, FCNTL, FUTEX, CLOCK_NANOSLEEP, EPOLL_WAIT, OPENAT, PSELECT6 = \
     0, 7, 10, 12, 23, 72, 202, 230, 232, 257, 270
@@ -354,7 +355,7 @@ print("rounds", compute(0), flush=True)
 def test_errno_is_as_it_was_where_no_thread_can_be_made(victim, batch, tmp_path):
     library = support.compile_c(os.path.join(support.HERE, "c", "registers.c"), str(tmp_path / "registers.so"), "-shared", "-fPIC")
     with open(library, "rb") as file:
-        target = victim(source=NO_ROOM, files={"registers.so": file.read()})
+        target = victim(DEBIAN, source=NO_ROOM, files={"registers.so": file.read()})
     for _ in range(4):
         done = batch("-c", "p 6*7", target.pid)
         assert (done.returncode, done.stderr) == (
@@ -377,7 +378,7 @@ def test_traps_of_the_program_are_not_ours(start, batch):
 
 
 def test_our_threads_hear_no_signal_and_have_no_priority(victim, attach):
-    target = victim(source="""
+    target = victim(DEBIAN, source="""
 import os, time
 os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 print("ready", flush=True)
