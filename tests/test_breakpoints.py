@@ -319,6 +319,73 @@ def test_stepping_in_the_chosen_thread_only(python, victim, attach):
 
 
 @every_python
+def test_steps_of_three_threads_in_turn(python, victim, attach):
+    """Of those that stand at the same line each takes its steps, and the others do not move."""
+    target = victim(python, "crowd")
+    session = open_session(attach, target)
+    begin = line_of("crowd", "secret = number")
+    set_break(session, "crowd.py:%d" % begin)
+    go_on(session)
+    places = dict.fromkeys(("worker-1", "worker-2", "worker-3"), "handle:%d" % begin)
+
+    def where_they_are():
+        found = re.findall(r'"(worker-\d)" .* stopped\b.*? (\w+)\(\) \S*crowd\.py:(\d+)', ask(session, "threads"))
+        return {name: "%s:%s" % (function, line) for name, function, line in found}
+
+    assert support.wait_until(lambda: where_they_are() == places, SECONDS), session.screen
+    for name in places:
+        ask(session, "thread " + name)
+        assert "-> answer = secret + 1" in ask(session, "next")
+        assert "-> return answer" in ask(session, "until")
+        assert re.search(r"handle\(\)->\d+\n-> return answer", ask(session, "return"))
+        assert "-> desk.serve(number)" in ask(session, "step")
+        assert value(session, "name") == repr(name)
+        places[name] = "work:%d" % line_of("crowd", "desk.serve(number)")
+        assert where_they_are() == places
+    session.quit()
+    finish_crowd(target)
+
+
+HOLDER = """
+import threading, time
+lock, rounds = threading.Lock(), 0
+def work():
+    global rounds
+    while True:
+        with lock:
+            rounds += 1
+        time.sleep(0.01)
+threading.Thread(target=work, name="holder", daemon=True).start()
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
+
+@every_python
+def test_evaluation_that_wants_the_lock_of_a_stopped_thread(python, victim, attach):
+    """It is ended or left behind, said so, and the session goes on; so does the thread."""
+    target = victim(python, source=HOLDER)
+    session = open_session(attach, target)
+    set_break(session, "victim.py:8")
+    assert go_on(session)[1] == "holder"
+    ask(session, "thread 1")
+    session.send("!open('begun', 'w').close() or lock.acquire() and lock.release()\n")
+    assert support.wait_until(lambda: os.access(os.path.join(target.place, "begun"), os.F_OK), SECONDS)
+    session.interrupt()
+    shown = session.prompt()
+    assert "KeyboardInterrupt" in shown or "the evaluation does not answer to the interrupt; it is left behind" in shown
+    assert value(session, "lock.locked()") == "True"
+    ask(session, "clear 1")
+    rounds = value(session, "rounds")
+    assert re.search(r"thread \d+ \"holder\" is stopped", ask(session, "thread holder") + ask(session, "thread"))
+    assert "victim.py" in ask(session, "next")
+    assert support.wait_until(lambda: int(value(session, "rounds")) > int(rounds), SECONDS)
+    session.quit()
+    target.assert_unharmed(seconds=SECONDS)
+    target.end()
+
+
+@every_python
 def test_stepping_over_lines_that_a_breakpoint_did_not_need(python, victim, attach):
     """What the threads that run need no events for, the one that steps does; also when it came by at the prompt."""
     target = victim(python, "covered")

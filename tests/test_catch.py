@@ -102,6 +102,20 @@ def test_catch_uncaught_stops_where_an_exception_leaves_a_thread(python, errors)
     finish(target, deaths=1)
 
 
+@every_python
+def test_three_threads_that_are_left_by_an_exception_wait_in_turn(python, errors):
+    target, session = errors(python)
+    session.ask("catch ValueError uncaught")
+    for number in range(1, 4):
+        target.write("die", "")
+        assert support.wait_until(lambda: session.ask("threads").count("stopped, is left by ValueError: dead words") == number
+                                  if number > 1 else go_on(session, "is left by ValueError: dead words"))
+    for _ in range(2):
+        go_on(session, r'thread \d+ "mortal" is left by ValueError: dead words\n')
+    session.quit()
+    finish(target, deaths=3)
+
+
 CALM = """
 import os, threading, time
 
@@ -241,6 +255,29 @@ def test_display_shows_what_has_changed_at_the_next_stop(python, errors):
     finish(target)
 
 
+@every_python
+def test_display_is_each_threads_own(python, errors):
+    """Three threads in the same function, each with a display of its own frame."""
+    target, session = errors(python)
+    session.ask("break %s:%d" % (target.path, line_of("time.sleep(0.01)")))
+    shown_in, last = set(), {}
+    for _ in range(40):
+        found, shown = go_on(session, r'"counter-(\d)" hit breakpoint 1')
+        place = found.group(1)
+        if place not in last:
+            last[place] = re.match(r"display place, caught\[place\]: (\(\d+, \d+\))", session.ask("display place, caught[place]")).group(1)
+            continue
+        now, old = re.search(r"display place, caught\[place\]: (\(\d+, \d+\))  \[old: (\(\d+, \d+\))\]", shown).groups()
+        assert old == last[place] and now.startswith("(%s," % place) and now != old
+        last[place] = now
+        shown_in.add(place)
+        if len(shown_in) == 3:
+            break
+    assert shown_in == {"0", "1", "2"}
+    session.quit()
+    finish(target)
+
+
 # --- stopall, goall
 
 
@@ -321,6 +358,23 @@ def test_breakpoints_are_saved_and_loaded(python, errors, attach, tmp_path):
     assert session.ask("breaks load %s" % path).splitlines()[-1] == "4 breakpoints are set"
     assert session.ask("breaks save %s.2" % path) != ""
     assert (tmp_path / "my breaks.2").read_text() == saved
+    session.quit()
+    finish(target)
+
+
+@every_python
+def test_loaded_breakpoints_stop_every_thread(python, errors, tmp_path):
+    target, session = errors(python)
+    session.ask("break %s:%d, number > 0" % (target.path, line_of("raise KeyError")))
+    session.ask("breaks save %s" % (tmp_path / "breaks"))
+    session.ask("clear 1")
+    assert session.ask("breaks load %s" % (tmp_path / "breaks")).splitlines()[-1] == "1 breakpoint is set"
+    threads = set()
+    for _ in range(40):
+        threads.add(go_on(session, r'thread \d "(counter-\d)" hit breakpoint 2\n')[0].group(1))
+        if len(threads) == 3:
+            break
+    assert len(threads) == 3
     session.quit()
     finish(target)
 

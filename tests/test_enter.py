@@ -180,6 +180,15 @@ def test_interrupt_ends_an_evaluation_that_wants_the_held_lock(victim, attach, p
         assert seen.cmd("leave") == '*** thread 2 "worker" is still evaluating\n'
         assert seen.cmd("raise! TimeoutError") == '*** thread 2 "worker" is still evaluating\n'
         assert re.search(r'^\* 2 +"worker" .* evaluating ', seen.cmd("threads"), re.M)
+
+        def comes_back():           # its own wait, below the evaluation, may be the one that is woken first
+            seen.cmd("!lock.acquire(False); lock.release()")        # beside
+            return "is still evaluating" not in seen.cmd("leave")
+
+        assert wait_until(comes_back)
+        seen.quit()
+        target.assert_unharmed(20, but=("threads", "masks"))        # it may have got its lock and have ended
+        return
     seen.quit()
     assert wait_until(lambda: read_status(target.pid)["TracerPid"] == "0")
     target.end()
