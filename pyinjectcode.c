@@ -53,6 +53,7 @@
 
 #define COME_MS 3000            /* a client that has not spoken by then will not come */
 #define CLIENT_MS 10000         /* and one that has begun a frame will not end it */
+#define OWN_MS 500              /* so often the keeper sees whether its descriptors are still its own */
 #define HANGUP_MS 250           /* an evaluator that is still busy so long after the client has gone is interrupted */
 #define MEMORY_NEEDED (6 << 20) /* of address space, for the payload and its work */
 #define GIL_US 2000             /* so long the evaluator keeps the GIL while it compiles the payload */
@@ -273,6 +274,7 @@ struct end {
     ino_t inode;
 };
 static struct end in_read = {.fd = -1}, out_write = {.fd = -1}, bell_read = {.fd = -1}, bell_write = {.fd = -1};
+static struct end client_write = {.fd = -1}, client_read = {.fd = -1};  /* the client's, until it has opened them */
 static volatile uint32_t bell_lock;
 static volatile uint32_t queue_lock, queue_news, write_lock;
 static struct frame *queue_head, *queue_tail;
@@ -404,18 +406,18 @@ static int send_frame(char kind, const void *data, uint32_t size, int even_close
     return result;
 }
 
-static void close_fd(volatile int32_t *fd) {
-    int number = *fd;
-    *fd = -1;                   /* first: a fork() between the two would close what has the number by then */
+static void close_end(struct end *end) {
+    int number = is_ours(end) ? end->fd : -1;
+    end->fd = -1;               /* first: a fork() between the two would close what has the number by then */
     if (number >= 0)
         close(number);
 }
 
-static void close_end(struct end *end) {
-    int number = is_ours(end) ? end->fd : -1;
-    end->fd = -1;
-    if (number >= 0)
-        close(number);
+/* The client has both its ends now; ours would hide that it has gone. */
+static void drop_client_ends(void) {
+    pydb_state.in_write = pydb_state.out_read = -1;
+    close_end(&client_write);
+    close_end(&client_read);
 }
 
 /* The descriptors may be reused by the program as soon as they are closed: nobody may still write. */
@@ -427,8 +429,7 @@ static void close_channel(void) {
     close_end(&bell_read);
     close_end(&bell_write);
     unlock(&bell_lock);
-    close_fd(&pydb_state.in_write);
-    close_fd(&pydb_state.out_read);
+    drop_client_ends();
     unlock(&write_lock);
 }
 
@@ -465,35 +466,34 @@ static int open_channel(void) {
     remember(&out_write, out[1]);
     remember(&bell_read, bell[0]);
     remember(&bell_write, bell[1]);
+    remember(&client_write, in[1]);
+    remember(&client_read, out[0]);
     pydb_state.in_write = in[1];
     pydb_state.out_read = out[0];
+    pydb_state.in_node = client_write.inode;
+    pydb_state.out_node = client_read.inode;
     if (failed)
         close_channel();
     errno = error;
     return failed ? -1 : 0;
 }
 
-/* The client has both its ends now; ours would hide that it has gone. */
-static void drop_client_ends(void) {
-    close_fd(&pydb_state.in_write);
-    close_fd(&pydb_state.out_read);
-}
-
-/* Reads exactly size bytes: 0, or -1 on end of file, error or the deadline (ms, -1: none). */
+/* Reads exactly size bytes: 0, or -1 on end of file, error or the deadline (ms, -1: none). A program that closes
+ * our descriptors does not end the poll, which even keeps the pipes alive for the client: look now and then. */
 static int read_exactly(void *buffer, size_t size, long ms) {
     int64_t end = now_ms() + ms;
     for (size_t done = 0; done < size; ) {
-        if (!is_ours(&in_read))
+        if (!is_ours(&in_read) || !is_ours(&out_write))
             return -1;
         ssize_t n = read(in_read.fd, (char *)buffer + done, size - done);
         if (n > 0) {
             done += n;
         } else if (n < 0 && errno == EAGAIN) {
-            long rest = ms < 0 ? -1 : end - now_ms();
+            long rest = ms < 0 ? OWN_MS : end - now_ms();
             struct pollfd all[3] = {{in_read.fd, POLLIN, 0}, {out_write.fd, 0, 0}, {bell_read.fd, POLLIN, 0}};
             if ((ms >= 0 && rest <= 0) || !session_open)
                 return -1;
-            poll(all, 3, rest);
+            poll(all, 3, rest < OWN_MS ? rest : OWN_MS);
             if (all[1].revents & POLLERR)       /* nobody reads what we write */
                 return -1;
         } else if (n == 0 || errno != EINTR) {
@@ -2514,8 +2514,7 @@ static void after_fork_in_child(void) {
     close_end(&out_write);
     close_end(&bell_read);
     close_end(&bell_write);
-    close_fd(&pydb_state.in_write);
-    close_fd(&pydb_state.out_read);
+    drop_client_ends();
     end_visits();
     forked = 1;
     bell_lock = 0;

@@ -63,7 +63,7 @@ enum {
 
 struct pydb_state {
     char magic[8];               /* PYDB_MAGIC */
-    char build[24];              /* which build of the library this is; another build is loaded beside it */
+    char build[24];              /* which build of library and payload this is; another one is loaded beside it */
     volatile uint32_t generation;/* sessions so far */
     volatile uint32_t phase;     /* PYDB_... */
     volatile int32_t error;      /* errno of what failed */
@@ -72,6 +72,8 @@ struct pydb_state {
     volatile int32_t keeper;     /* thread id (as the target's PID namespace counts) of our keeper, 0 if none */
     volatile int32_t evaluator;  /* thread id of our thread that waits for, or has, the GIL; 0 if none */
     volatile int32_t has_gil;    /* 1: the evaluator of this generation got the GIL at least once */
+    volatile uint64_t in_node;   /* inodes of the two pipes: the numbers may be the program's by now */
+    volatile uint64_t out_node;
 };
 #define PYDB_MAGIC "PYDBATT1"
 

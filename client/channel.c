@@ -5,7 +5,7 @@
  * numbers of their ends. We open these through /proc/PID/fd. What the target says there is not
  * trusted: a number may name any of its files, and as root we would open for writing what the target
  * can only read. So a descriptor is first taken with O_PATH, which opens nothing, and must be
- * an anonymous pipe. Both ends are non-blocking: a frame may come and go in pieces.
+ * an anonymous pipe, the very one that the library has made: the program may have reused the number. Both ends are non-blocking: a frame may come and go in pieces.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,8 +26,8 @@
 static const char target_kinds[] = {WIRE_ALIVE, WIRE_OUTPUT, WIRE_CODE, WIRE_NOTICE, WIRE_ERROR,
                                     WIRE_READ, WIRE_MATCHES, WIRE_STATE, WIRE_DUMP, WIRE_SAVE, WIRE_BYE};
 
-/* An end of a pipe of the target, opened; -1 and errno if it is no pipe. */
-static int open_end(pid_t pid, int number, int flags) {
+/* An end of our pipe in the target, opened; -1 and errno if the number is that of something else. */
+static int open_end(pid_t pid, int number, uint64_t node, int flags) {
     char path[64];
     struct stat status;
     struct statfs system;
@@ -36,7 +36,7 @@ static int open_end(pid_t pid, int number, int flags) {
     if (name < 0)
         return -1;
     int fd = -1;
-    if (fstat(name, &status) < 0 || !S_ISFIFO(status.st_mode) || fstatfs(name, &system) < 0 ||
+    if (fstat(name, &status) < 0 || !S_ISFIFO(status.st_mode) || status.st_ino != node || fstatfs(name, &system) < 0 ||
         system.f_type != PIPE_FILESYSTEM) {
         errno = EBADF;
     } else {
@@ -100,9 +100,9 @@ enum channel_trouble channel_open(struct channel *channel, pid_t pid, uint64_t a
         return CHANNEL_NOT_YET;
 
     memset(channel, 0, sizeof *channel);
-    channel->to_target = open_end(pid, state.in_write, O_WRONLY);
+    channel->to_target = open_end(pid, state.in_write, state.in_node, O_WRONLY);
     *error = errno;
-    channel->from_target = open_end(pid, state.out_read, O_RDONLY);
+    channel->from_target = open_end(pid, state.out_read, state.out_node, O_RDONLY);
     if (channel->from_target < 0)
         *error = errno;
     if (channel->to_target >= 0 && channel->from_target >= 0)

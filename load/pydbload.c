@@ -35,6 +35,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <signal.h>
@@ -48,6 +49,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -397,12 +399,23 @@ static void end_gdb(int pid) {
         closedir(all);
 }
 
+/* The number comes from the target: what has it must be a pipe, the one that the library has made, before it is
+ * opened for writing (see client/channel.c). */
 static void tell_detach(int pid, const struct pydb_state *state) {
     char path[64], frame[WIRE_HEADER] = {WIRE_DETACH, 0, 0, 0, 0};
+    struct stat info;
+    struct statfs system;
     snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, state->in_write);
-    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    int name = open(path, O_PATH | O_CLOEXEC), fd = -1;
+    if (name >= 0 && !fstat(name, &info) && S_ISFIFO(info.st_mode) && info.st_ino == state->in_node
+        && !fstatfs(name, &system) && system.f_type == PIPEFS_MAGIC) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", name);
+        fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+    }
     if (fd >= 0 && write_all(fd, frame, sizeof frame) == 0)
         close(fd);
+    if (name >= 0)
+        close(name);
 }
 
 /* Until a client has taken the channel. If launcher and client have died before, which frees the lock,
@@ -723,7 +736,19 @@ static int load_library(const char *library, const char *script) {
 
 /* ---- the lock ---- */
 
-/* Who else has /proc/PID/mem open: the other session's client or launcher. 0 if it cannot be told. */
+/* Others may wait for the lock just as we do, with the same file open: only the one that has it has a line about it. */
+static int has_lock(int pid) {
+    char path[64], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", pid, LOCK_FD);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return strstr(text, "\nlock:") != NULL;
+}
+
+/* Who has the lock of /proc/PID/mem: the other session's client or launcher. 0 if it cannot be told. */
 static int find_holder(int pid) {
     char want[64], path[320], link[64];
     snprintf(want, sizeof want, "/proc/%d/mem", pid);
@@ -735,7 +760,7 @@ static int find_holder(int pid) {
             continue;
         snprintf(path, sizeof path, "/proc/%d/fd/%d", other, LOCK_FD);
         ssize_t n = readlink(path, link, sizeof link - 1);
-        if (n > 0 && (link[n] = 0, !strcmp(link, want)))
+        if (n > 0 && (link[n] = 0, !strcmp(link, want)) && has_lock(other))
             found = other;
     }
     if (all)

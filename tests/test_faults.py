@@ -5,7 +5,10 @@
 # programs at one of them while the test does its worst.
 
 import os
+import re
 import signal
+import struct
+import subprocess
 import sys
 
 import pytest
@@ -18,6 +21,7 @@ import machine as machines  # noqa: E402
 
 both_ends = pytest.mark.parametrize("python", pythons.ENDS, ids=str)
 long = pytest.mark.timeout(400)
+IN_WRITE = 44           # of struct pydb_state (wire.h)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +109,7 @@ def test_gdb_hears_no_signal(number, machine, targets, home):
 
 @long
 def test_target_changes_at_each_step(machine, targets, home):
-    """It exits, crashes, execs, forks, stops or has a thread in state D: one of them at each step."""
+    """It exits, crashes, execs, forks, stops, has a thread in state D or reuses descriptors: one of them at each step."""
     all_of_them = targets(pythons.ONE, "obedient", files=machine.files())
     names = machines.learn_steps(machine, all_of_them, home)
     faults = sorted(machines.TO_TARGET)
@@ -123,13 +127,53 @@ def test_fork_while_the_channel_is_made(python, victim, machine, home):
         assert support.wait_until(lambda: os.path.exists(os.path.join(target.place, "moving")), 20)
         machines.order(target, "f")
         assert support.wait_until(lambda: machines.has_changed(target, "forks"), 20)
-        child = int(support.read_file(os.path.join(target.place, "child")))
+        child = int(machines.noted(target, "child"))
         assert machines.is_clean(child, 1), support.list_descriptors(child)
         os.kill(child, signal.SIGKILL)
         session.prompt()
         session.quit()
     finally:
         session.close()
+
+
+@pytest.mark.parametrize("step", ["pydbclient open /proc/#/fd/#", "pydbclient read", "pydbclient write stdout"])
+@both_ends
+def test_descriptors_of_ours_are_closed_and_their_numbers_reused(step, python, machine, targets, home):
+    """Neither library nor client touches what has the numbers now, and nobody waits for the other for ever."""
+    all_of_them = targets(python, "obedient", files=machine.files())
+    assert_nothing_breaks(machine, all_of_them, home, [(machines.Step(step, "before", 1), "target reuses descriptors")], 1)
+
+
+HOLDS_A_FILE = """
+import os, time
+file = os.open("precious", os.O_RDONLY | os.O_CREAT)
+print("ready", flush=True)
+while True:
+    time.sleep(3600)
+"""
+
+
+def test_number_of_a_file_in_the_targets_memory(victim, machine, home):
+    """A hostile target says that its channel is a file that it can only read; the guard would write to it as root."""
+    target = victim(source=HOLDS_A_FILE, files={"precious": "precious"}, blocked=True)
+    assert support.run_batch("-c", "p 1", target.pid, home=home).returncode == 0
+    build = os.path.join(support.TOP, "build")
+    plan = subprocess.run([os.path.join(build, "pydblook"), "--library", os.path.join(build, "pyinjectcode.so"), "plan",
+                           str(target.pid)], stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
+    state = int(re.search(r"^set \$state = (\S+)", plan, re.M).group(1), 16)
+    file, = [fd for fd, name in target.before.descriptors.items() if name.endswith("/precious")]
+    with machine.attach(target, home, machines.Step("launcher execve pydbclient", "before", 1)) as trial:
+        assert trial.held
+        with open("/proc/%d/mem" % target.pid, "r+b", buffering=0) as memory:
+            memory.seek(state + IN_WRITE)
+            assert struct.unpack("i", memory.read(4))[0] > 2
+            memory.seek(state + IN_WRITE)
+            memory.write(struct.pack("i", file))
+        os.kill(trial.held, signal.SIGKILL)
+        trial.finish()
+    assert support.read_file(os.path.join(target.place, "precious")) == "precious"
+    target.assert_unharmed(seconds=20)
+    target.end()
 
 
 @long

@@ -365,6 +365,7 @@ TO_TARGET = {
     "target forks": (order_target("f"), "forks"),
     "target stops": (signal_target(signal.SIGSTOP), "stops"),
     "target in state D": (order_target("v"), "goes on"),
+    "target reuses descriptors": (order_target("d"), "reuses"),
 }
 
 
@@ -381,7 +382,7 @@ def break_target(machine, targets, home, step, fault):
             do(target)
             if then == "ends":
                 support.wait_until(lambda: not support.is_alive(target.pid), 0.2)
-            elif then in ("becomes", "forks"):
+            elif then in ("becomes", "forks", "reuses"):
                 support.wait_until(lambda: has_changed(target, then), 0.2)
             elif then == "stops":
                 support.wait_until(lambda: support.read_status(target.pid)["State"][0] in "Tt", 0.2)
@@ -412,7 +413,14 @@ def step_leaves_stops(step):
 def has_changed(target, how):
     if how == "becomes":
         return support.process_name(target.pid) == "sleep"
-    return os.path.exists(os.path.join(target.place, "child")) and support.read_file(os.path.join(target.place, "child")).endswith("\n")
+    return bool(noted(target, "child" if how == "forks" else "reused"))
+
+
+def noted(target, name):
+    """What `obedient` has written into a file of that name, "" if it has not yet."""
+    path = os.path.join(target.place, name)
+    text = support.read_file(path) if os.path.exists(path) else ""
+    return text[:-1] if text.endswith("\n") else ""
 
 
 def judge_target(target, home, then):
@@ -427,7 +435,9 @@ def judge_target(target, home, then):
     if then == "becomes":
         good = support.wait_until(lambda: is_clean(target.pid, 1), GENEROUS)
         return [] if good else ["after exec: %s, %s" % (support.look_at(target.pid), support.list_descriptors(target.pid))]
-    child = int(support.read_file(os.path.join(target.place, "child")))
+    if then == "reuses":
+        return judge_descriptors(target)
+    child = int(noted(target, "child"))
     try:
         good = support.wait_until(lambda: is_clean(child, 1), GENEROUS)
         wrong = [] if good else ["its child: %s" % (support.look_at(child),)]
@@ -436,6 +446,17 @@ def judge_target(target, home, then):
     finally:
         os.kill(child, signal.SIGKILL)
     return wrong
+
+
+def judge_descriptors(target):
+    """The pipes that have our numbers now are left alone; and the program's own threads are all that is there."""
+    good = support.wait_until(lambda: not target.differences(but=("descriptors",)), GENEROUS)
+    order(target, "l")
+    if not good or not support.wait_until(lambda: noted(target, "pipes"), GENEROUS):
+        return target.differences(but=("descriptors",)) or ["it has not looked at its pipes"]
+    own = [name for name in support.list_descriptors(target.pid).values() if name.startswith("pipe:")]
+    wrong = [] if noted(target, "pipes") == "whole" else ["somebody has used its pipes: " + noted(target, "pipes")]
+    return wrong + ([] if len(own) == 120 else ["it has %d ends of pipes, was 120" % len(own)])
 
 
 def is_clean(pid, threads):

@@ -35,7 +35,7 @@ class State(ctypes.Structure):
     _fields_ = [("magic", ctypes.c_char * 8), ("build", ctypes.c_char * 24), ("generation", ctypes.c_uint32),
                 ("phase", ctypes.c_uint32), ("error", ctypes.c_int32), ("in_write", ctypes.c_int32),
                 ("out_read", ctypes.c_int32), ("keeper", ctypes.c_int32), ("evaluator", ctypes.c_int32),
-                ("has_gil", ctypes.c_int32)]
+                ("has_gil", ctypes.c_int32), ("in_node", ctypes.c_uint64), ("out_node", ctypes.c_uint64)]
 
 
 class Target:
@@ -46,7 +46,8 @@ class Target:
         out_read, self.write_end = os.pipe()
         self.client_ends = [in_write, out_read]
         self.received = b""
-        self.state = State(b"PYDBATT1", b"test", 1, phase, 0, in_write, out_read, 0, 0, 0)
+        self.state = State(b"PYDBATT1", b"test", 1, phase, 0, in_write, out_read, 0, 0, 0,
+                           os.fstat(in_write).st_ino, os.fstat(out_read).st_ino)
         self.pid = os.getpid()
         self.address = "%x" % ctypes.addressof(self.state)
 
