@@ -52,8 +52,11 @@ build/pydbload: $(LOAD)
 build/pydbclient: $(CLIENT)
 	$(call compile,$(CFLAGS),-lreadline)
 
-build/pyinjectcode.so: $(LIBRARY)
-	$(call compile,$(LIBRARY_FLAGS))
+# A target keeps library and compiled payload of an attach; those of another build are not used.
+BUILD = $(shell cat $(LIBRARY) $(filter %.py,$(PAYLOAD)) | cksum | tr ' ' '-')
+
+build/pyinjectcode.so: $(LIBRARY) $(filter %.py,$(PAYLOAD))
+	$(call compile,$(LIBRARY_FLAGS) -DPYDB_BUILD='"$(BUILD)"')
 
 # The two programs that read what a hostile target may have written, with the sanitizers in them.
 build/asan/pydblook: $(LOOK)

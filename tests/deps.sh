@@ -113,7 +113,7 @@ need_venv() {
     echo "$venv_wants" >"$cache/venv/wants"
 }
 
-# Other readers of stacks, for the benchmarks only.
+# Other readers of stacks, for the benchmarks, and to find them at work in a target.
 need_bench() {
     [ "$(cat "$cache/bench/wants" 2>/dev/null)" = "$bench_wants" ] && return
     say "making $cache/bench with $bench_wants"
@@ -185,6 +185,7 @@ main() {
         mkdir -p "$cache"
         need_venv
         need_sid
+        need_bench
         need_site "$cache/site-3.8" 3.8 coverage gevent
         need_site "$cache/site-3.13" 3.13 coverage gevent
         need_site "$sid/opt/site-3.15" 3.15 coverage
