@@ -1217,7 +1217,11 @@ static void note_own_thread(unsigned long from, unsigned long to) {
  * A trace function costs a thread up to three times its speed, whatever it does. So ours is on a thread
  * only while it executes a function with a breakpoint: a hook around the evaluation of frames (PEP 523),
  * which every thread passes, also one that starts later, puts it there and takes it away. What the
- * frames that ran already need is set from outside, by hand_adopt(). */
+ * frames that ran already need is set from outside, by hand_adopt().
+ *
+ * No cheaper road is safe on 3.11. A trap among the instructions is seen by whoever reads co_code, and the one that
+ * would do (DO_TRACING) runs in circles unless there are events anyway. To let the events begin at the breakpoint
+ * (_co_firsttraceable) makes frames before it incomplete: sys._getframe() and tracebacks leave them out. */
 
 #define KNOWN 8192              /* code objects that we remember, at most three quarters of it */
 
