@@ -328,7 +328,7 @@ class Run:
         after, seconds = self.ledger.read(), time.monotonic() - start
         bad, harm = self.find_harm(before, subject)
         now = self.ledger.read()
-        record = {"n": number, "how": how, "first": first, "what": what, "reason": reason,
+        record = {"at": round(time.time(), 1), "n": number, "how": how, "first": first, "what": what, "reason": reason,
                   "seconds": round(outcome.seconds, 4), "bad": bad, "harm": harm, "pause": max(lane["pause"] for lane in after) / 1e6,
                   "foretold": any(words in outcome.stderr for words in targets.PRICES),
                   "eintr": sum(new["eintr"] - old["eintr"] for old, new in zip(before, now)),
