@@ -427,7 +427,7 @@ def judge_memory(records):
     return bad
 
 
-ROW = "%-26s %-10s %7s %7s %7s %5s %7s %4s %5s %6s %7s %8s %8s %8s %6s"
+ROW = "%-26s %-10s %7s %7s %7s %5s %7s %4s %5s %6s %7s %8s %8s %8s %8s %6s"
 
 
 def print_row(name, python, records):
@@ -437,6 +437,7 @@ def print_row(name, python, records):
     ratio, windows = judge_processor_time(records)
     print(ROW % (name, python, len(records), what["prompt"], what["refused"], what["hang"] + bad["hang"], bad["crash"],
                  bad["harm"], what["error"], sum(r["eintr"] for r in records), sum(r["warned"] for r in records),
+                 sum(r.get("foretold", False) for r in records),
                  "%.0f" % (statistics.median(seconds) * 1e3), "%.0f" % (seconds[-1] * 1e3),
                  "%.0f" % max(r["pause"] for r in records), "%.2f" % ratio if ratio else ""))
 
@@ -466,7 +467,7 @@ def print_table(records):
     for record in attaches:
         groups[record["target"], record["python"]].append(record)
     print(ROW % ("target", "Python", "attach", "prompts", "refused", "hangs", "crashes", "harm", "error", "EINTR", "warned",
-                 "median", "worst", "pause", "cpu"))
+                 "foretold", "median", "worst", "pause", "cpu"))
     bad, order = [], [one.name for one in targets.ALL]
     known = [p.name for p in pythons.KNOWN]
     for name, python in sorted(groups, key=lambda key: (order.index(key[0]), known.index(key[1]) if key[1] in known else 99)):
@@ -480,7 +481,7 @@ def print_table(records):
         print_row("all", "", attaches)
     print("median, worst: ms from the command to the end (in a terminal: to the answer); pause: ms, the longest in which a worker "
           "of the target did nothing\nEINTR: the kernel's price, seen by C code of the borrowed thread; warned: CPython's, by os.fork() "
-          "while attached\ncpu: processor time per item in a window with an attach, divided by that in one without (medians)")
+          "while attached\nforetold: attaches in which a line has said so\ncpu: processor time per item in a window with an attach, divided by that in one without (medians)")
     for (name, words), count in sorted(collections.Counter(
             (record["target"], record["reason"]) for record in attaches if record["what"] == "refused").items()):
         print("refused %d times: %s: %s" % (count, name, words))
