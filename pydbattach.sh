@@ -118,19 +118,61 @@ is_root() {
     [ "${uid:-$(id -u)}" -eq 0 ]
 }
 
-# As root, nothing is run or built that others than root and the caller could have written.
-check_home_is_safe() {
+# Which of these others than root and the caller could have written.
+find_unsafe() {
     caller=${SUDO_UID:-0}
     group=${SUDO_GID:-0}
+    bad=$(find "$@" -maxdepth 0 ! -type l \( ! -uid 0 ! -uid "$caller" -o -perm -o+w ! -perm -1000 \
+              -o -perm -g+w ! -gid 0 ! -gid "$group" ! -perm -1000 \) -print 2>/dev/null)
+    [ $? -lt 126 ] || die 'cannot find out who can write my own directory'
+}
+
+# As root, gdb and all else is taken from those directories of PATH that nobody else could have written to.
+clean_path() {
+    wanted=$PATH
+    PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH     # for find itself
+    newline='
+'
+    set -f
+    IFS=:
+    # shellcheck disable=SC2086 # to be split
+    set -- $wanted
+    unset IFS
+    set +f
+    count=$#
+    for entry; do
+        place=$entry
+        case $entry in /*) ;; *) continue ;; esac
+        while [ -n "$place" ]; do
+            set -- "$@" "$place"
+            place=${place%/*}
+        done
+    done
+    find_unsafe -L "$@"
+    clean=''
+    while [ "$count" -gt 0 ]; do
+        place=$1
+        case $1 in /*) good=:$1 ;; *) good='' ;; esac
+        while [ -n "$place" ]; do
+            case $newline$bad$newline in *"$newline$place$newline"*) good='' ;; esac
+            place=${place%/*}
+        done
+        clean=$clean$good
+        shift
+        count=$((count - 1))
+    done
+    PATH=${clean#:}
+}
+
+# As root, nothing is run or built that others than root and the caller could have written.
+check_home_is_safe() {
     place=$home
     while [ -n "$place" ]; do
         set -- "$@" "$place"
         place=${place%/*}
     done
-    set -- "$@" / "$home"/* "$home"/build/* "$home"/look/* "$home"/load/* "$home"/client/*
-    bad=$(find "$@" -maxdepth 0 ! -type l \( ! -uid 0 ! -uid "$caller" -o -perm -o+w ! -perm -1000 \
-              -o -perm -g+w ! -gid 0 ! -gid "$group" ! -perm -1000 \) -print -quit 2>/dev/null)
-    [ $? -lt 126 ] || die 'cannot find out who can write my own directory'
+    find_unsafe "$@" / "$home"/* "$home"/build/* "$home"/look/* "$home"/load/* "$home"/client/*
+    bad=${bad%%"$newline"*}
     [ -z "$bad" ] || die "others than root and you can write $bad; as root nothing is run from there"
 }
 
@@ -224,7 +266,7 @@ dump() {
 }
 
 main() {
-    verbose='' action=attach pid='' pids='' session='' dumping='' core='' executable=''
+    verbose='' action=attach pid='' pids='' session='' root='' dumping='' core='' executable=''
     count=$#
     while [ "$count" -gt 0 ]; do
         argument=$1
@@ -291,8 +333,9 @@ main() {
         attach) if [ -n "$dumping" ] || [ "$pids" != " $pid" ]; then usage_error; fi ;;
         dump) if [ -n "$session" ] || { [ -n "$core" ] && [ -n "$pid" ]; }; then usage_error; fi ;;
     esac
+    if is_root; then root=1; clean_path; fi
     find_home
-    if is_root; then check_home_is_safe; fi
+    [ -z "$root" ] || check_home_is_safe
     if needs_build; then build; fi
     if [ "$action" = list ]; then
         find_programs

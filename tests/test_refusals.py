@@ -421,6 +421,26 @@ def test_root_does_not_run_what_others_can_write(what, victim, refused, fresh_co
     assert not (fresh_copy / "build").exists()
 
 
+@pytest.mark.parametrize("entry", ["directory", "parent", "link", "relative"])
+def test_root_takes_no_program_from_where_others_can_write(entry, victim, batch, tmp_path):
+    """Neither gdb nor what the launcher itself needs; what comes later in PATH is taken."""
+    target = victim(name="sleep", blocked=True)
+    place = tmp_path / "parent" / "bin"
+    place.mkdir(parents=True)
+    for name in ("gdb", "find", "readlink", "id", "make", "cc", "stat"):
+        (place / name).write_text("#!/bin/sh\ntouch %s/taken\nexit 1\n" % tmp_path)
+        (place / name).chmod(0o755)
+    (place.parent if entry == "parent" else place).chmod(0o777)
+    (tmp_path / "link").symlink_to(place)
+    (tmp_path / "pydbattach").symlink_to(support.LAUNCHER)
+    word = {"link": str(tmp_path / "link"), "relative": "."}.get(entry, str(place))
+    done = batch("-c", "p 6*7", target.pid, env={"PATH": "%s:%s" % (word, os.environ["PATH"])}, cwd=str(place),
+                 launcher=str(tmp_path / "pydbattach"))
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    assert not (tmp_path / "taken").exists()
+    target.assert_unharmed()
+
+
 def test_no_place_for_the_library(victim, refused):
     """In the target's mount namespace nothing can be executed any more, wherever it is put."""
     target = victim(DEBIAN, "sleep", blocked=True, prefix=["unshare", "--mount", "--propagation", "private"])
