@@ -14,10 +14,10 @@ WARNINGS = -std=gnu11 -Wall -Wextra
 LIBRARY_FLAGS = -shared -fPIC -O2 -nostdlib -Wl,-z,undefs -fno-stack-protector -fvisibility=hidden
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
-LOOK    = $(wildcard look/*.c look/*.h) wire.h Makefile
-LOAD    = $(wildcard load/*.c load/*.h load/*.S) wire.h Makefile
-CLIENT  = $(wildcard client/*.c client/*.h) wire.h Makefile
-LIBRARY = pyinjectcode.c pyenter.c pyenter.h wire.h Makefile
+LOOK    = $(wildcard look/*.c look/*.h) steps.h wire.h Makefile
+LOAD    = $(wildcard load/*.c load/*.h load/*.S) steps.h wire.h Makefile
+CLIENT  = $(wildcard client/*.c client/*.h) steps.h wire.h Makefile
+LIBRARY = pyinjectcode.c pyenter.c pyenter.h steps.h wire.h Makefile
 
 PROGRAMS = build/pydblook build/pydbload build/pydbclient build/pyinjectcode.so
 PAYLOAD  = pyinjectcode.py pythreadhacks.py pybreaks.py pycatch.py pyenter.py pydbattach.gdb

@@ -96,6 +96,8 @@ if *(unsigned int *)$stub != $stub_first || *(unsigned long *)($stub + $stub_las
   quit 1
 end
 
+printf "# took %d\n", $tid
+
 # The one change to the thread, and the last one.
 set $rip = $stub + 2
 detach

@@ -44,6 +44,7 @@
 #include <unistd.h>
 
 #include "pyenter.h"
+#include "steps.h"
 #include "wire.h"
 
 #ifndef PYDB_BUILD
@@ -51,13 +52,9 @@
 #endif
 #define EXPORT __attribute__((visibility("default")))
 
-#define COME_MS 3000            /* a client that has not spoken by then will not come */
-#define CLIENT_MS 10000         /* and one that has begun a frame will not end it */
 #define OWN_MS 500              /* so often the keeper sees whether its descriptors are still its own */
-#define HANGUP_MS 250           /* an evaluator that is still busy so long after the client has gone is interrupted */
 #define MEMORY_NEEDED (6 << 20) /* of address space, for the payload and its work */
 #define GIL_US 2000             /* so long the evaluator keeps the GIL while it compiles the payload */
-#define BYE_MS 1000             /* and so long the keeper waits for the GIL before it leaves the rest to a waiting evaluator */
 
 EXPORT struct pydb_state pydb_state = {.magic = PYDB_MAGIC, .build = PYDB_BUILD, .in_write = -1, .out_read = -1};
 
@@ -516,7 +513,7 @@ static struct frame *read_frame(long ms) {
     frame->kind = head[0];
     frame->size = size;
     frame->data[size] = 0;
-    if (read_exactly(frame->data, size, CLIENT_MS)) {
+    if (read_exactly(frame->data, size, FRAME_MS)) {
         free(frame);
         return NULL;
     }
@@ -2406,7 +2403,7 @@ static void serve_session(uint32_t generation) {
         struct frame *frame = pop_frame();
         if (!frame) {
             PyThreadState *thread = py.PyEval_SaveThread();
-            await_change(&queue_news, seen, CLIENT_MS);
+            await_change(&queue_news, seen, FRAME_MS);
             py.PyEval_RestoreThread(thread);
             continue;
         }
@@ -2455,7 +2452,7 @@ static void *run_evaluator(void *unused) {
     if (open && !own) {
         static const char words[] = "the process has no memory left for a session; it runs on";
         send_frame(WIRE_ERROR, words, sizeof words - 1, 0, NULL);
-        for (int ms = 0; session_open && pydb_state.phase < PYDB_OPEN && ms < CLIENT_MS; ms++)
+        for (int ms = 0; session_open && pydb_state.phase < PYDB_OPEN && ms < FRAME_MS; ms++)
             poll(NULL, 0, 1);   /* the client has not opened the channel yet */
         finished = 1;
         close_session();
@@ -2571,7 +2568,7 @@ static void run_keeper(void) {
     keep_channel();
     close_session();
     await_undo();
-    int64_t end = now_ms() + BYE_MS;        /* evaluators leave Python before we say good bye */
+    int64_t end = now_ms() + LEAVE_MS;        /* evaluators leave Python before we say good bye */
     while (pydb_state.evaluator && !waiting_evaluator && evaluators && py.Py_IsInitialized() && now_ms() < end) {
         struct timespec t = {0, 200000};
         syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);

@@ -33,7 +33,7 @@ void leave(struct session *s) {
     s->stage = STAGE_LEAVING;
     s->reading = false;
     memset(s->due, 0, sizeof s->due);
-    arm(s, DUE_BYE, BYE_WAIT);
+    arm(s, DUE_BYE, BYE_MS * MS);
 }
 
 /* Before the first prompt. */
@@ -51,7 +51,7 @@ static void send_end(struct session *s) {
         return;
     }
     channel_send(&s->channel, WIRE_EOF, NULL, 0);
-    arm(s, DUE_BYE, BYE_WAIT);
+    arm(s, DUE_BYE, BYE_MS * MS);
 }
 
 static void send_line(struct session *s, const char *line, size_t length) {

@@ -37,7 +37,7 @@ bool take_end_signal(int signals) {
 /* Waits for the library to have its end ready. -1: said why not. */
 int reach_target(struct session *s) {
     int pid = (int)s->options->pid, error;
-    int64_t until = now() + CHANNEL_WAIT;
+    int64_t until = now() + CHANNEL_MS * MS;
     for (int wait = 1; now() < until; wait = wait < 16 ? wait * 2 : wait) {
         switch (channel_open(&s->channel, s->options->pid, s->options->address, &error)) {
         case CHANNEL_OK:
@@ -67,7 +67,7 @@ int reach_target(struct session *s) {
             return -1;
         }
     }
-    say(s, "the library in process %d has not opened its channel within 10 s", pid);
+    say(s, CHANNEL_LINE, pid, CHANNEL_MS / 1000);
     return -1;
 }
 
@@ -113,8 +113,8 @@ static void send_start(struct session *s) {
 }
 
 void begin(struct session *s, const struct payload *payload) {
-    arm(s, DUE_PAYLOAD, CHANNEL_WAIT);
-    arm(s, DUE_GIL, GIL_PATIENCE);
+    arm(s, DUE_PAYLOAD, PAYLOAD_MS * MS);
+    arm(s, DUE_GIL, GIL_MS * MS);
     if (s->options->timeout > 0 && !s->person)
         arm(s, DUE_COMMAND, microseconds(s->options->timeout));
     payload_send(payload, &s->channel);

@@ -96,7 +96,7 @@ void say_who_holds_the_gil(struct session *s) {
     buffer_add(&seen, "", 1);
     char *where = strchr(seen.data, ' '), *end = strchr(seen.data, '\n');
     if (!told || !where || !end || where > end) {
-        say(s, "a thread of %s holds the GIL and has not let go for 1 s; waiting, Ctrl-C gives up", pid);
+        say(s, GIL_LINE, pid);
     } else {
         *where = *end = '\0';
         say(s, "thread %s holds the GIL and has not let go for 1 s: %s", seen.data, where + 1);

@@ -136,7 +136,7 @@ static void take_frame(struct session *s, const struct frame *frame) {
         s->stage = STAGE_PROMPT;
         disarm(s, DUE_GIL);
         s->may_dump = false;
-        arm(s, DUE_PROMPT, CHANNEL_WAIT);
+        arm(s, DUE_PROMPT, PROMPT_MS * MS);
         say_step(s, "GIL");
         break;
     case WIRE_OUTPUT:
@@ -146,7 +146,7 @@ static void take_frame(struct session *s, const struct frame *frame) {
     case WIRE_ERROR:
         if (!s->failed) {
             memset(s->due, 0, sizeof s->due);
-            arm(s, DUE_BYE, BYE_WAIT);
+            arm(s, DUE_BYE, BYE_MS * MS);
         }
         s->failed = true;
         s->status = 1;
@@ -253,14 +253,14 @@ static void pass_deadline(struct session *s, enum deadline deadline) {
     int pid = (int)s->options->pid;
     switch (deadline) {
     case DUE_PAYLOAD:
-        say(s, "%d did not take the payload within 10 s; gave up", pid);
+        say(s, PAYLOAD_LINE, pid, PAYLOAD_MS / 1000);
         give_up(s);
         break;
     case DUE_GIL:
         say_who_holds_the_gil(s);
         break;
     case DUE_PROMPT:
-        say(s, "the session in %d did not begin within 10 s; detached", pid);
+        say(s, PROMPT_LINE, pid, PROMPT_MS / 1000);
         s->bye_said = true;
         leave(s);
         s->status = 1;
@@ -281,7 +281,7 @@ static void pass_deadline(struct session *s, enum deadline deadline) {
         break;
     case DUE_BYE:
         if (!s->gave_up && !s->failed)
-            say(s, "%d has not confirmed the detach (a thread holds the GIL); it will as soon as it can", pid);
+            say(s, BYE_LINE, pid);
         s->over = true;
         break;
     case DUE_REMIND:

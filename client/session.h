@@ -5,17 +5,15 @@
 #ifndef PYDB_SESSION_H
 #define PYDB_SESSION_H
 
+#include "../steps.h"
 #include "client.h"
 
 /* Time is CLOCK_MONOTONIC in microseconds. */
 #define MS 1000
 #define SECOND 1000000
 
-#define CHANNEL_WAIT (10 * SECOND) /* for the library to open the channel, to take the payload, to prompt */
-#define GIL_PATIENCE (1 * SECOND)
 #define COMPLETION_WAIT (2 * SECOND)
 #define INTERRUPT_WAIT (2 * SECOND)
-#define BYE_WAIT (5 * SECOND)
 #define GIVE_UP_WAIT (1 * SECOND)
 
 enum stage { STAGE_START, STAGE_PROMPT, STAGE_SESSION, STAGE_LEAVING };

@@ -11,21 +11,7 @@
  * the target does not stay stopped and no file stays behind. Nothing here calls into the target;
  * see pydbattach.gdb and stub_x86_64.S.
  *
- * Every step of an attach, its deadline, and what is undone when that passes:
- *   look        3 s   (pydblook.c) it only reads; the child that reads is killed
- *   moment    100 tries in a gdb, 10 gdbs (60 if a thread has only moved on): let go, nothing was written; says who was where
- *   lock        1 s   nothing was done; 10 s where gdb or its guard has it
- *   gdb         8 s   asleep, 20 s at work: guard kills gdb (it never calls the target), continues the target if that
- *                     left it stopped; 0.6 s after the library has answered, when all that is left to gdb is to end
- *   guard      22 s   killed, and gdb hangs: we kill gdb and continue the target
- *   stub        2 s   nothing to undo: the stub needs nobody; the library finds no client and closes by itself
- *   library    10 s   the same: a dlopen that comes late finds no client and closes
- *   client      3 s   (pyinjectcode.c) until its first word: the library undoes everything and closes
- *   GIL         none  said after 1 s; Ctrl-C gives up; one waiting thread stays and is adopted by the next attach
- *   detach      1 s   (pyinjectcode.c) an evaluator that is busy is interrupted each 0.25 s; then we leave without it
- *
- * A deadline counts only the time in which we have lived: a machine that stands still for seconds
- * (a virtual one that is moved or starved) must not make one pass.
+ * Every step of an attach, its deadline and what is undone when that passes: ../steps.h.
  *
  * Exit status: 0 loaded, 1 could not (one line says why), 2 usage, 3 the thread has moved: look again.
  */
@@ -54,17 +40,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../steps.h"
 #include "../wire.h"
 
-#define LOCK_MS 1000
-#define LOCK_GDB_MS 10000
-#define GDB_MS 8000
-#define GDB_RUNS_MS 20000
-#define GDB_ENDS_MS 600
-#define STEP_MS 100             /* a step of the clock longer than this: we were not there */
-#define STUB_MS 2000
-#define LIBRARY_MS 10000
-#define TRIES 100               /* attaches in one gdb, half a millisecond each; then look again */
+#define TICK_MS 100             /* a tick of the clock longer than this: we were not there */
 #define EXIT_MOVED 3
 #define COPY_PREFIX ".pydbattach."
 #define LOCK_FD 9               /* pydbattach.sh opens /proc/PID/mem here; gdb and guard hold it, too */
@@ -122,7 +101,7 @@ struct lived {
 static double count_lived(struct lived *lived) {
     double now = now_ms(), step = lived->last ? now - lived->last : 0;
     lived->last = now;
-    lived->ms += step < STEP_MS ? step : STEP_MS;
+    lived->ms += step < TICK_MS ? step : TICK_MS;
     return lived->ms;
 }
 
@@ -576,7 +555,7 @@ static int explain_gdb(const struct plan *plan, int said, int log) {
     if (said == 127)
         return complain("gdb is not installed; install it: apt-get install gdb, dnf install gdb or apk add gdb");
     if (said == 254)
-        return complain("gdb has not attached to process %d within %d s; let go", plan->pid, GDB_MS / 1000);
+        return complain(GDB_LINE, plan->pid, GDB_MS / 1000);
     if (said == 255)
         return complain("gdb was killed; process %d runs on", plan->pid);
     ssize_t n = pread(log, text, sizeof text - 1, 0);
@@ -589,7 +568,18 @@ static int explain_gdb(const struct plan *plan, int said, int log) {
     return complain("gdb could not attach to process %d: %s", plan->pid, last ? last : "it said nothing");
 }
 
-static int explain_library(const struct plan *plan, const struct pydb_note *note, const struct pydb_state *state) {
+/* The thread that gdb has let into the stub, by its last words; 0: it has said nothing. */
+static int find_borrowed(int log) {
+    char text[256] = "", *at = NULL;
+    struct stat info = {0};
+    int tid = 0;
+    fstat(log, &info);
+    if (pread(log, text, sizeof text - 1, info.st_size < (off_t)sizeof text ? 0 : info.st_size - (sizeof text - 1)) > 0)
+        at = strstr(text, "# took ");
+    return at && sscanf(at, "# took %d", &tid) == 1 ? tid : 0;
+}
+
+static int explain_library(const struct plan *plan, const struct pydb_note *note, const struct pydb_state *state, int log) {
     if (process_state(plan->pid) == 0)
         return complain("process %d has exited", plan->pid);
     if (note->error)
@@ -597,10 +587,9 @@ static int explain_library(const struct plan *plan, const struct pydb_note *note
     if (note->phase == NOTE_REFUSED)
         return complain("process %d could not load the library (dlopen refused it)", plan->pid);
     if (note->phase == NOTE_LOADING)
-        return complain("process %d has not loaded the library within %d s: another thread holds the dynamic linker's lock; let go",
-                        plan->pid, LIBRARY_MS / 1000);
+        return complain(LIBRARY_LINE, plan->pid, LIBRARY_MS / 1000);
     if (note->phase < NOTE_LOADING)
-        return complain("process %d has not run the attach stub within %d s; let go", plan->pid, STUB_MS / 1000);
+        return complain(STUB_LINE, find_borrowed(log), plan->pid, STUB_MS / 1000);
     if (state->phase == PYDB_FAILED)
         return complain("process %d has no room for the channel: %s", plan->pid, strerror(state->error));
     return complain("process %d has loaded the library, but it has not opened the channel; let go", plan->pid);
@@ -631,7 +620,7 @@ static int await_library(const struct plan *plan, uint64_t token, int from_guard
         if (ours && note.state && !read_target(plan->pid, note.state, &state, sizeof state)
             && state.phase >= PYDB_READY) {
             if (state.phase == PYDB_FAILED)
-                return explain_library(plan, &note, &state);
+                return explain_library(plan, &note, &state, log);
             report_step("library ready", start);
             *at = note.state;
             if (interrupted) {
@@ -644,10 +633,10 @@ static int await_library(const struct plan *plan, uint64_t token, int from_guard
         int failed = ours && (note.error || note.phase == NOTE_REFUSED);
         if (gdb_done && (failed || process_state(plan->pid) == 0 || waited > LIBRARY_MS
                          || (waited > STUB_MS && note.phase < NOTE_LOADING)))
-            return explain_library(plan, &note, &state);
+            return explain_library(plan, &note, &state, log);
         if (interrupted && gdb_done && waited > 200)
             return complain("gave up; %d runs on", plan->pid);
-        if (!gdb_done && now > GDB_RUNS_MS + 2000) {    /* the guard would have: it was killed, too */
+        if (!gdb_done && now > GUARD_MS) {    /* the guard would have: it was killed, too */
             end_gdb(plan->pid);
             continue_target(plan->pid, 300);
             return explain_gdb(plan, 254, log);
@@ -795,7 +784,7 @@ static int take_lock(int pid) {
         limit += LOCK_MS / 4;
     }
     if (holder)
-        return complain("another session is attached to process %d: pid %d", pid, holder);
+        return complain(LOCK_LINE, pid, holder);
     return complain("another session is attached to process %d", pid);
 }
 

@@ -187,6 +187,7 @@ int read_thread_stat(const struct target *target, struct thread *thread);
 int open_in_root(const struct target *target, const char *path);
 const char *name_in_root(const struct target *target, const char *name);
 void print_safely(FILE *to, const char *text);
+double now_ms(void);
 void tell_time(const char *step);
 
 /* states.c */

@@ -9,12 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../steps.h"
 #include "look.h"
 
 #define DLOPEN_INSIDE "__libc_dlopen_mode"      /* glibc before 2.34, program without libdl */
 
-#define ROUNDS 300              /* so often we look again where no thread can be borrowed ... */
-#define ROUND_MS 2              /* ... so far apart */
+#define ROUND_MS 2              /* we look again so often where no thread can be borrowed */
 
 struct addresses {
     uint64_t pthread_create, pthread_detach, dlopen, errno_location;
@@ -111,7 +111,7 @@ int print_plan(struct target *target, const struct options *options) {
     find_unsafe_ranges(target);
     int count = choose_threads(target, &places, chosen);
     /* The only thread may be the parent in a vfork(), or in a signal handler, for some milliseconds. */
-    for (int round = 0; count == 0 && round < ROUNDS; round++) {
+    for (double end = now_ms() + THREAD_MS; count == 0 && now_ms() < end; ) {
         poll(NULL, 0, ROUND_MS);
         target->thread_count = target->waiting = 0;
         count = read_threads(target) ? -1 : choose_threads(target, &places, chosen);

@@ -26,16 +26,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../steps.h"
 #include "values.h"
 
 #define KILL_MS 100
 
-int watch_ms = 3000;            /* for run_watched */
+int watch_ms = LOOK_MS;            /* for run_watched */
 
 static struct options options;
 static double last_time;
 
-static double now_ms(void) {
+double now_ms(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
@@ -85,8 +86,7 @@ int run_watched(int (*work)(struct target *target), struct target *target) {
         return WEXITSTATUS(status);
     if (ended)
         return refuse(target, "does not answer", "pydblook has crashed while it read the memory of process %d", target->pid);
-    return refuse(target, "does not answer", "the memory of process %d could not be read within %d s "
-                  "(a disk or file server that does not answer?)", target->pid, watch_ms / 1000);
+    return refuse(target, "does not answer", LOOK_LINE, target->pid, watch_ms / 1000);
 }
 
 /* The checks that need /proc only, most certain and most helpful answer first ... */

@@ -34,6 +34,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../steps.h"
 #include "../wire.h"
 #include "look.h"
 
@@ -367,5 +368,5 @@ int refuse_all_threads(struct target *target) {
     }
     if (more)
         snprintf(words + strlen(words), sizeof words - strlen(words), " and %d more", more);
-    return refuse(target, "no thread", "no thread of process %d can be borrowed for the attach (%s)", target->pid, words);
+    return refuse(target, "no thread", THREAD_LINE, target->pid, words);
 }

@@ -203,13 +203,29 @@ def test_who_was_killed_is_said(step, message, machine, targets, home):
     target.assert_unharmed()
 
 
-def test_gdb_that_hangs_without_its_guard(machine, targets, home):
+@pytest.mark.parametrize("guarded", [True, False], ids=["guarded", "alone"])
+def test_gdb_that_hangs(guarded, machine, targets, home):
     target = targets(pythons.ONE).get()
-    with machine.attach(target, home, machines.Step("gdb ptrace DETACH", "before", 1)) as trial:
-        os.kill(machine.find("guard"), signal.SIGKILL)
+    step = "gdb ptrace GETREGS" if guarded else "gdb ptrace DETACH"
+    with machine.attach(target, home, machines.Step(step, "before", 1)) as trial:
+        if not guarded:
+            os.kill(machine.find("guard"), signal.SIGKILL)
         status, said, complaint = trial.finish()
     assert (status, said) == (1, "")
     assert complaint == "pydbattach: gdb has not attached to process %d within 8 s; let go\n" % target.pid
+    assert machines.judge(target, home)[1] == []
+
+
+def test_thread_that_does_not_run_the_stub_is_named(machine, targets, home):
+    target = targets(pythons.ONE, "sleep").get()
+    with machine.attach(target, home, machines.Step("gdb ptrace DETACH", "before", 1)) as trial:
+        os.kill(target.pid, signal.SIGSTOP)         # it comes when gdb has gone
+        trial.go_on()
+        status, said, complaint = trial.finish()
+    assert (status, said) == (1, "")
+    assert complaint == "pydbattach: thread %d of process %d has not run the attach stub within 2 s; let go\n" % (
+        target.pid, target.pid)
+    os.kill(target.pid, signal.SIGCONT)
     assert machines.judge(target, home)[1] == []
 
 
