@@ -425,6 +425,9 @@ def noted(target, name):
 
 def judge_target(target, home, then):
     if then in ("goes on", "stops"):
+        # The next attach waits a second for the end of a state D, on a machine that may be much slower.
+        support.wait_until(lambda: "D" not in [support.read_status(target.pid, tid)["State"][0]
+                                               for tid in support.list_threads(target.pid)], GENEROUS)
         return judge(target, home)[1]
     if then == "ends":
         if not support.wait_until(lambda: target.process.poll() is not None, GENEROUS):
