@@ -173,13 +173,18 @@ static int read_call(const struct target *target, struct thread *thread) {
 
 /* ---- what else must hold ---- */
 
-/* Rule 4. Signal handlers that have interrupted safe code do not matter. */
+/* Rule 4. Signal handlers that have interrupted safe code do not matter. The mapping may go on behind the stack: from
+ * glibc 2.42 on the stacks of many threads are one, with pages between them that cannot be read (MADV_GUARD_INSTALL). */
 static int is_in_unsafe_handler(struct target *target, struct thread *thread, uint64_t blocked) {
     static unsigned char stack[STACK_SEARCHED];
     const struct mapping *m = find_mapping(target, thread->sp);
     size_t size = m && m->end - thread->sp < sizeof stack ? m->end - thread->sp : sizeof stack;
     struct signal_frame frame;
-    if (!m || read_memory(&target->memory, thread->sp, stack, size))
+    while (m && size && read_memory(&target->memory, thread->sp, stack, size)) {
+        uint64_t page = (thread->sp + size - 1) / PAGE * PAGE;
+        size = page > thread->sp ? page - thread->sp : 0;
+    }
+    if (!m || !size)
         return 1;
     for (size_t from = 0; !find_signal_frame(stack, size, thread->sp, from, &frame); from = frame.at + 8) {
         if (!is_unsafe_pc(target, frame.pc))

@@ -710,3 +710,20 @@ def test_thread_with_two_thread_states_is_one_thread(victim, batch, python):
     assert done.stderr.startswith("pydbattach: attached to %d, python%s, 2 threads" % (target.pid, python.version))
     assert done.stdout.count('"worker"') == 1
     target.assert_unharmed()
+
+
+SLEEPERS = """
+import threading, time
+for _ in range(40):
+    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
+
+@both_ends
+def test_stacks_of_many_threads_in_one_mapping(victim, batch, python):
+    """From glibc 2.42 on they are, with pages between them that cannot be read: no thread is refused for them."""
+    target = victim(python, source=SLEEPERS, blocked=True)
+    assert batch("-c", "p 6 * 7", target.pid).stdout == "42\n"
+    target.assert_unharmed()
