@@ -5,6 +5,7 @@
 # tests/soak/targets.py, and everything else but a prompt, and every trace in the target, is a failure.
 
 import os
+import random
 import sys
 import time
 
@@ -56,6 +57,23 @@ def test_the_judge_sees_each_kind_of_harm(tmp_path):
         "refused 1 of 2: pydbattach: other"]
     assert soak.judge_group(one, [dict(good, what="hang", reason="why")]) == ["hang: why"]
     assert soak.judge_group(one, [dict(good, bad="harm", harm=["lane 0: lost 1"])]) == ["harm: lane 0: lost 1"]
+
+
+def test_breakpoints_at_random_wait_for_none_that_is_not_there():
+    for seed in range(500):
+        there, on = [], set()           # of each breakpoint: does it stop; those that are on
+        for command in soak.make_breaks(random.Random(seed), True):
+            deed, _, rest = command.partition(" ")
+            if deed in ("break", "logpoint"):
+                there.append(command == soak.SET_BREAK["stops"])
+                on.add(len(there))
+            elif deed == "continue":
+                assert any(there[number - 1] for number in on), seed
+            elif deed == "enable":
+                on.add(int(rest))
+            elif deed in ("clear", "disable"):
+                on.remove(int(rest))
+        assert "continue" not in soak.make_breaks(random.Random(seed), False)
 
 
 HARMS = {
