@@ -164,6 +164,23 @@ need_sid() {
     sid_is_whole || die "the Pythons in $sid do not run"
 }
 
+# The headers of these Pythons, which look's layouts are compared with, without what else is in their packages.
+need_sid_headers() {
+    missing=
+    for minor in $sid_wants; do
+        [ -e "$sid/usr/include/python$minor/internal/pycore_pystate.h" ] || missing="$missing libpython$minor-dev"
+    done
+    [ -n "$missing" ] || return 0
+    say "putting the headers of$missing into $sid"
+    # shellcheck disable=SC2016,SC2086 # the inner shell's variables; the list is words
+    as_root chroot "$sid" sh -c '
+        new=$(mktemp -d) && cd "$new" || exit
+        apt-get -qq download "$@" || { apt-get -qq update && apt-get -qq download "$@"; } || exit
+        for package in *.deb; do dpkg -x "$package" . || exit; done
+        cp -r usr/include/. /usr/include && rm -rf "$new"' sh $missing >>"$cache/debootstrap.log" 2>&1 ||
+        die "no headers: $(tail -n 1 "$cache/debootstrap.log")"
+}
+
 # Pythons that only refusals and dumps need, and those that are attached to.
 name_missing_pythons() {
     missing=
@@ -186,6 +203,7 @@ main() {
         need_venv
         need_sid
         need_bench
+        need_sid_headers
         need_site "$cache/site-3.8" 3.8 coverage gevent
         need_site "$cache/site-3.13" 3.13 coverage gevent
         need_site "$sid/opt/site-3.15" 3.15 coverage
