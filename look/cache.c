@@ -21,11 +21,11 @@
 #define SLOTS 8192u             /* of the hash table: a power of 2, more than twice as many */
 #define PIECES_AT_ONCE 256      /* the kernel takes 1,024; the count of pieces that are bad should stay small */
 
-struct cache {
-    uint32_t slots[SLOTS];      /* number of the block + 1; 0: free */
+struct cache {                  /* large, and its pages come as they are used */
+    unsigned count;
+    uint16_t slots[SLOTS];      /* number of the block + 1; 0: free */
     uint64_t starts[BLOCKS_AT_MOST];
-    unsigned char *blocks[BLOCKS_AT_MOST];
-    unsigned count, allocated;
+    unsigned char blocks[BLOCKS_AT_MOST][BLOCK];
 };
 
 /* As many pieces as can be read; `done` says which. The number of those that cannot. */
@@ -43,7 +43,7 @@ int read_pieces(struct memory *memory, struct piece *pieces, int count) {
             local[n] = (struct iovec){pieces[i + n].to, pieces[i + n].size};
             remote[n] = (struct iovec){(void *)pieces[i + n].address, pieces[i + n].size};
         }
-        if (++memory->reads > memory->reads_at_most)
+        if (count_read(memory))
             return failed + count - i;
         ssize_t got = process_vm_readv(memory->pid, local, n, remote, n, 0);
         if (got < 0)
@@ -70,32 +70,28 @@ static uint32_t find_slot(const struct cache *cache, uint64_t start) {
     return slot;
 }
 
+/* All blocks from number `left` on, the last one first: none is found past the slot of another. */
+static void drop_blocks(struct cache *cache, unsigned left) {
+    for (; cache->count > left; cache->count--)
+        cache->slots[find_slot(cache, cache->starts[cache->count - 1])] = 0;
+}
+
 void forget_cached(struct memory *memory) {
-    if (!memory->cache)
-        return;
-    memset(memory->cache->slots, 0, sizeof memory->cache->slots);
-    memory->cache->count = 0;
+    if (memory->cache)
+        drop_blocks(memory->cache, 0);
 }
 
 void free_cache(struct memory *memory) {
-    struct cache *cache = memory->cache;
-    for (unsigned i = 0; cache && i < cache->allocated; i++)
-        free(cache->blocks[i]);
-    free(cache);
+    free(memory->cache);
     memory->cache = NULL;
 }
 
 static unsigned char *add_block(struct memory *memory, uint64_t start) {
-    struct cache *cache = memory->cache;
-    if (!cache && !(cache = memory->cache = calloc(1, sizeof *cache)))
+    if (!memory->cache && !(memory->cache = calloc(1, sizeof *memory->cache)))
         return NULL;
+    struct cache *cache = memory->cache;
     if (cache->count == BLOCKS_AT_MOST)
         forget_cached(memory);
-    if (cache->count == cache->allocated) {
-        if (!(cache->blocks[cache->count] = malloc(BLOCK)))
-            return NULL;
-        cache->allocated++;
-    }
     cache->starts[cache->count] = start;
     return cache->blocks[cache->count];
 }
@@ -111,8 +107,7 @@ void prefetch(struct memory *memory, const uint64_t *addresses, int count) {
     struct piece pieces[PIECES_AT_ONCE];
     for (int i = 0; i < count;) {
         int n = 0;
-        struct cache *cache = memory->cache;
-        unsigned first = cache ? cache->count : 0;
+        unsigned first = memory->cache ? memory->cache->count : 0;
         if (first + PIECES_AT_ONCE > BLOCKS_AT_MOST)
             return;
         for (; i < count && n < PIECES_AT_ONCE; i++) {
@@ -125,24 +120,15 @@ void prefetch(struct memory *memory, const uint64_t *addresses, int count) {
             keep_block(memory->cache);
         }
         if (n && read_pieces(memory, pieces, n)) {
-            struct cache *all = memory->cache;      /* keep the good ones only */
-            unsigned char *bad[PIECES_AT_ONCE];
-            int bad_count = 0;
-            unsigned good = first;
-            for (int k = 0; k < n; k++) {
-                unsigned at = first + k;
-                if (!pieces[k].done) {
-                    bad[bad_count++] = all->blocks[at];
+            struct cache *cache = memory->cache;
+            drop_blocks(cache, first);
+            for (int k = 0; k < n; k++) {       /* keep the good ones only */
+                if (!pieces[k].done)
                     continue;
-                }
-                all->starts[good] = all->starts[at];
-                all->blocks[good++] = all->blocks[at];
+                cache->starts[cache->count] = pieces[k].address;
+                memmove(cache->blocks[cache->count], pieces[k].to, BLOCK);
+                keep_block(cache);
             }
-            memcpy(all->blocks + good, bad, bad_count * sizeof *bad);
-            all->count = good;
-            memset(all->slots, 0, sizeof all->slots);
-            for (unsigned k = 0; k < good; k++)
-                all->slots[find_slot(all, all->starts[k])] = k + 1;
         }
     }
 }

@@ -12,10 +12,10 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,11 +46,9 @@ const char *say_call(long nr) {
 
 static void read_command(struct dump *dump) {
     unsigned uid = dump->target->status.uid;
-    struct passwd *who = uid ? getpwuid(uid) : NULL;    /* costs a tenth of the whole */
-    if (!uid)
-        strcpy(dump->user, "root");
-    else if (who)
-        snprintf(dump->user, sizeof dump->user, "%s", who->pw_name);
+    const char *who = uid ? find_user(uid) : "root";
+    if (who)
+        snprintf(dump->user, sizeof dump->user, "%s", who);
     else
         snprintf(dump->user, sizeof dump->user, "%u", uid);
     dump->command = calloc(1, COMMAND_AT_MOST);
@@ -165,7 +163,7 @@ static void read_stacks_of(struct dump *dump, struct dump_thread *threads, int c
     seal_gils(dump);
     read_ahead(dump, threads, count);
     for (int i = 0; i < count; i++)
-        if (threads[i].state_address)
+        if (threads[i].state_address && can_be_sealed(dump, &threads[i]))
             walk_frames(dump, &threads[i]);
     check_seals(dump);
     for (int i = 0; i < count; i++)
@@ -347,16 +345,17 @@ static int dump_in_child(struct target *target) {
 }
 
 
-/* From the memfd to the buffer; -1: the child has left nothing. */
-static int take_result(void) {
-    char text[65536];
-    off_t at = 0;
-    ssize_t n;
-    while ((n = pread(result, text, sizeof text, at)) > 0) {
-        put_bytes(text, n);
-        at += n;
-    }
-    return at ? 0 : -1;
+/* What the child has left in the memfd, to standard output; -1: nothing. */
+static int pass_result(void) {
+    struct stat info;
+    if (fstat(result, &info) || !info.st_size)
+        return -1;
+    char *text = mmap(NULL, info.st_size, PROT_READ, MAP_SHARED, result, 0);
+    if (text == MAP_FAILED)
+        return -1;
+    pass_output(text, info.st_size);
+    munmap(text, info.st_size);
+    return 0;
 }
 
 static void show_refused(struct target *target) {
@@ -419,7 +418,7 @@ static int dump_process(pid_t pid, int among_children) {
     int skipped = among_children && (status == STRANGER || (status < 0 && is_stranger(&target)));
     size_t before = output_size();
     put(separator);
-    if (skipped || (status >= 0 && take_result()))
+    if (skipped || (status >= 0 && pass_result()))
         free(take_output(before));
     else
         separator = options->json ? ",\n" : "\n";

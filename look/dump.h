@@ -50,6 +50,7 @@ struct code {
     uint32_t lines_size;
     int first_line, first_traceable;
     int flags, arguments, keyword_only, local_count, locals_plus;
+    int last_instruction, last_line;    /* frames.c: what was asked last */
     int stale;                          /* codes_hold: it is not what was read any more */
     struct source *source;              /* source.c; NULL: not looked for yet */
     struct variables *variables;        /* locals.c: the names of its variables; the same */
@@ -153,6 +154,8 @@ void free_cache(struct memory *memory);
 /* kernel.c */
 int read_kernel_threads(struct dump *dump);
 void read_call_again(struct dump *dump, struct dump_thread *thread);
+unsigned long long begin_rest(const struct dump *dump, const struct dump_thread *thread);
+int has_rested(const struct dump *dump, const struct dump_thread *thread, unsigned long long begun);
 
 /* search.c */
 int is_interpreter(struct dump *dump, uint64_t address);
@@ -165,6 +168,7 @@ void read_gils(struct dump *dump);
 void settle_holders(struct dump *dump);
 void seal_gils(struct dump *dump);
 void check_seals(struct dump *dump);
+int can_be_sealed(const struct dump *dump, const struct dump_thread *thread);
 int is_sealed(const struct dump *dump, const struct dump_thread *thread);
 int match_states(struct dump *dump);
 void tell_state(struct dump *dump, struct dump_thread *thread);
@@ -208,6 +212,7 @@ void put_json_bytes(const char *text, size_t size);
 size_t output_size(void);
 char *take_output(size_t from);
 int flush_output(int fd);
+void pass_output(const char *text, size_t size);
 
 /* show_text.c, show_json.c */
 void show_text(struct dump *dump, const char *error);

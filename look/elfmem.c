@@ -24,17 +24,21 @@
 #define CHAIN_AT_MOST 4096
 #define OWN_LIBRARY_AT_MOST (16u << 20)
 
+/* One read more; -1: they are used up. */
+int count_read(struct memory *memory) {
+    return ++memory->reads > (memory->reads_at_most ? memory->reads_at_most : READS_AT_MOST) ? -1 : 0;
+}
+
 int read_memory(struct memory *memory, uint64_t address, void *to, size_t size) {
     if (memory->backend)
-        return ++memory->reads > (memory->reads_at_most ? memory->reads_at_most : READS_AT_MOST) ? -1
-               : memory->backend(memory, address, to, size);
+        return count_read(memory) ? -1 : memory->backend(memory, address, to, size);
     if (!memory->pid) {
         if (address > memory->size || size > memory->size - address)
             return -1;
         memcpy(to, memory->image + address, size);
         return 0;
     }
-    if (++memory->reads > (memory->reads_at_most ? memory->reads_at_most : READS_AT_MOST) || address + size < address)
+    if (count_read(memory) || address + size < address)
         return -1;
     struct iovec local = {to, size}, remote = {(void *)address, size};
     ssize_t n = process_vm_readv(memory->pid, &local, 1, &remote, 1, 0);

@@ -12,8 +12,8 @@
  * Not shown, as sys._current_frames() and faulthandler do not: shims between C and Python (owner C stack
  * or interpreter, code None or of no function), and frames that have not got to their first instruction.
  *
- * Threads run while we read. What was read under a seal of the GIL (runtime.c) was still. The stack of the
- * GIL's holder, and all where there is no seal, are compared: each frame is read several times, and all must be
+ * Threads run while we read. What was read under a seal of the GIL (runtime.c) was still, and so was a thread that
+ * has not come to a processor (kernel.c). The stack of the GIL's holder, and all where there is no seal, are compared: each frame is read several times, and all must be
  * the same but for the instruction of the innermost one: it is running, and every value is a true one. A mixture
  * of two moments may come twice, but hardly a dozen times. When a stack never stands still, the outer frames
  * that did are kept and the thread is marked as incomplete.
@@ -29,6 +29,7 @@
 #define PAUSE_AT_MOST 2048      /* rounds of nothing between them: a microsecond or two */
 #define WINDOWS 256u            /* pages kept during one walk: a power of 2 */
 #define AHEAD_AT_MOST 64
+#define PAGES_OF_PIECE 4
 #define PAGES_AHEAD 16
 #define NEED_AT_MOST 256
 #define GAP 1024                /* frames so near to each other are compared in one piece */
@@ -72,11 +73,13 @@ static uint64_t without_tags(const struct layout *l, uint64_t value) {
     return l->version >= 0x030e ? value & ~7ull : value;
 }
 
-/* Reads pages from `start` downwards, where the caller's frames are, more with each call. */
+/* Reads pages from `start` downwards, where the caller's frames are, more with each call. From 3.11 on the pieces of
+ * a deep stack have 4 pages, and lie anywhere. */
 static void read_windows(struct dump *dump, uint64_t start) {
     struct piece pieces[PAGES_AHEAD];
-    int grows_down = dump->layout.version >= 0x030b && (start == windows.last - PAGE);
-    windows.ahead = !grows_down ? 1 : windows.ahead * 4 > PAGES_AHEAD ? PAGES_AHEAD : windows.ahead * 4;
+    int has_pieces = dump->layout.version >= 0x030b, grows_down = has_pieces && start == windows.last - PAGE;
+    windows.ahead = !has_pieces || !windows.last ? 1 : !grows_down ? PAGES_OF_PIECE
+                    : windows.ahead * 4 > PAGES_AHEAD ? PAGES_AHEAD : windows.ahead * 4;
     int n = 0;
     for (; n < windows.ahead; n++) {
         unsigned at = start / PAGE % WINDOWS;
@@ -137,9 +140,19 @@ static uint64_t find_bytecode(struct dump *dump, const struct dump_frame *frame)
     return at;
 }
 
+/* Recursion asks for the same line again and again. */
+static int find_line_again(struct dump *dump, struct code *code, int instruction) {
+    if (!code->last_line || code->last_instruction != instruction) {
+        code->last_line = find_line(dump, code, instruction);
+        code->last_instruction = instruction;
+    }
+    return code->last_line;
+}
+
 /* The code object, the instruction and the line. -1: this is no frame. */
 static int understand_frame(struct dump *dump, struct dump_frame *frame) {
     const struct layout *l = &dump->layout;
+    struct code *code = NULL;
     frame->locals = frame->address + l->frame_locals;
     frame->hidden = 0;
     frame->line = 0;
@@ -148,7 +161,7 @@ static int understand_frame(struct dump *dump, struct dump_frame *frame) {
         frame->hidden = 1;
         return 0;
     }
-    if (!(frame->code = find_code(dump, frame->code_address)))
+    if (!(frame->code = code = find_code(dump, frame->code_address)))
         return -1;
     if (l->version <= 0x030a) {
         frame->instruction = (int)frame->instruction_pointer;
@@ -160,9 +173,9 @@ static int understand_frame(struct dump *dump, struct dump_frame *frame) {
         if (!start || at < -64 || at > INT32_MAX)
             return -1;
         frame->instruction = at;
-        frame->hidden = frame->owner != OWNED_BY_GENERATOR && at < 2ll * frame->code->first_traceable;
+        frame->hidden = frame->owner != OWNED_BY_GENERATOR && at < 2ll * code->first_traceable;
     }
-    frame->line = find_line(dump, frame->code, frame->instruction);
+    frame->line = find_line_again(dump, code, frame->instruction);
     return 0;
 }
 
@@ -414,10 +427,11 @@ static void remember(struct dump_thread *thread, int equal, struct dump_frame **
 static int try_frames(struct dump *dump, struct dump_thread *thread, int turn, int *equal) {
     const struct seal *seal = &dump->interpreters[thread->interpreter].seal;
     *equal = 0;
+    unsigned long long rest = begin_rest(dump, thread);
     seal_gils(dump);
     int failed = walk(dump, thread);
     check_seals(dump);
-    if (failed || is_sealed(dump, thread))
+    if (failed || is_sealed(dump, thread) || has_rested(dump, thread, rest))
         return failed;
     if ((seal->known && !seal->holds && turn < SEALED_TRIES) || is_cut_off(dump, thread))
         return -1;
@@ -430,6 +444,7 @@ int read_frames(struct dump *dump, struct dump_thread *thread) {
     int equal, best_count = 0;
     dump->all_frames -= thread->frame_count;
     thread->complete = 1;
+    thread->is_ahead = 0;       /* what was read ahead is from before */
     for (int i = 0; i < TRIES; i++) {
         if (!try_frames(dump, thread, i, &equal)) {
             free(best);

@@ -5,6 +5,7 @@
  *   syscall   the system call that it is in and its arguments (needs the right to trace)
  *   sched     se.exec_start: when it last ran, by the clock of its processor; se.sum_exec_runtime (ms);
  *             only where the kernel has CONFIG_SCHED_DEBUG
+ *   schedstat how often it has come to a processor (CONFIG_SCHED_INFO), for some
  *
  * The clock of a processor counts neither interrupts nor stolen time, so each has its own: to know what it
  * says now, we go there for a moment and read our own exec_start. Where we may not go, nothing is told.
@@ -126,6 +127,29 @@ void read_call_again(struct dump *dump, struct dump_thread *thread) {
     thread->system_call = -2;
     read_call_of(&share, thread);
     close(share.task);
+}
+
+/* How often a thread has come to a processor; 0: not told. */
+static unsigned long long count_runs(const struct dump *dump, const struct dump_thread *thread) {
+    char name[40], text[128];
+    unsigned long long runs = 0;
+    snprintf(name, sizeof name, "task/%d/schedstat", thread->tid);
+    if (read_proc(dump->target, name, text, sizeof text) > 0)
+        sscanf(text, "%*s %*s %llu", &runs);
+    return runs;
+}
+
+/* A thread that is off the processor now has not run until it comes to one again: what has_rested compares.
+ * 0: it runs, or nothing is told. */
+unsigned long long begin_rest(const struct dump *dump, const struct dump_thread *thread) {
+    char name[40], text[256];
+    unsigned long long runs = count_runs(dump, thread);
+    snprintf(name, sizeof name, "task/%d/syscall", thread->tid);
+    return runs && read_proc(dump->target, name, text, sizeof text) > 0 && text[0] != 'r' ? runs : 0;
+}
+
+int has_rested(const struct dump *dump, const struct dump_thread *thread, unsigned long long begun) {
+    return begun && count_runs(dump, thread) == begun;
 }
 
 static double find_number(const char *text, const char *name) {

@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -83,10 +82,10 @@ static int is_listed(const struct target *target, int refused) {
 static void print_row(struct target *target, int refused) {
     char user[33], python[32], age[32], command[COMMAND_AT_MOST], *line = NULL, reason[160] = "";
     size_t size = 0;
-    struct passwd *who = getpwuid(target->status.uid);
+    const char *who = find_user(target->status.uid);
     snprintf(user, sizeof user, "%u", target->status.uid);
     if (who)
-        snprintf(user, sizeof user, "%s", who->pw_name);
+        snprintf(user, sizeof user, "%s", who);
     say_python(target, python, sizeof python);
     say_age(target, age, sizeof age);
     say_command(target, command, sizeof command);

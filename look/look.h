@@ -24,12 +24,16 @@
 #define LOOK_H
 
 #include <elf.h>
+#include <pwd.h>
 #include <stdint.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/types.h>
 
 #include "layouts.h"
+
+/* pydbdump, which is linked statically, has no getpwuid: it hands over to pydblook what needs libraries. */
+#pragma weak getpwuid
 
 #define READS_AT_MOST 200000    /* per target: some 0.2 s; a plain one needs about 1,000 */
 #define IMAGES_AT_MOST 4096
@@ -167,6 +171,7 @@ struct options {
 };
 
 /* target.c */
+const char *find_user(unsigned uid);
 int refuse(struct target *target, const char *brief, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void hint(struct target *target, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void close_target(struct target *target);
@@ -199,6 +204,7 @@ int check_descriptors(struct target *target);
 int is_gone(struct target *target);
 
 /* elfmem.c */
+int count_read(struct memory *memory);
 int read_memory(struct memory *memory, uint64_t address, void *to, size_t size);
 int read_text(struct memory *memory, uint64_t address, char *to, size_t size);
 int open_image(struct elf *elf, struct memory *memory, const struct mapping *mapping, uint64_t at);

@@ -208,13 +208,67 @@ static int compare_key(void *data, uint64_t key, uint64_t value) {
     return 1;
 }
 
+/* Is the str whose beginning was read this one, in ASCII? */
+static int begins_as(struct dump *dump, uint64_t key, const unsigned char *first, size_t got, const char *wanted) {
+    const struct layout *l = &dump->layout;
+    uint64_t type, length, size = strlen(wanted);
+    if (got < l->unicode_ascii_size + size)
+        return is_text(dump, key, wanted);
+    memcpy(&type, first + l->object_type, sizeof type);
+    memcpy(&length, first + l->unicode_length, sizeof length);
+    if (type != dump->str_type)         /* the first one makes it known */
+        return is_text(dump, key, wanted);
+    return length == size && !memcmp(first + l->unicode_ascii_size, wanted, size);
+}
+
+#define KEY_FIRST 64            /* so much of a key: objects in the caches of the processor, mostly */
+
+struct keys_seen {
+    struct dump *dump;
+    uint64_t keys[ENTRIES_AT_ONCE], values[ENTRIES_AT_ONCE];
+    int count;
+    const char *name;
+    uint64_t found;
+};
+
+/* The keys lie anywhere: a piece of each, all in one call. */
+static int compare_keys(struct keys_seen *seen) {
+    unsigned char first[ENTRIES_AT_ONCE][KEY_FIRST];
+    struct piece pieces[ENTRIES_AT_ONCE];
+    for (int i = 0; i < seen->count; i++) {
+        size_t room = PAGE - seen->keys[i] % PAGE;
+        pieces[i] = (struct piece){seen->keys[i], first[i], room < KEY_FIRST ? room : KEY_FIRST, 0};
+    }
+    read_pieces(seen->dump->memory, pieces, seen->count);
+    for (int i = 0; i < seen->count && !seen->found; i++)
+        if (pieces[i].done && begins_as(seen->dump, seen->keys[i], first[i], pieces[i].size, seen->name))
+            seen->found = seen->values[i];
+    seen->count = 0;
+    return seen->found != 0;
+}
+
+static int collect_key(void *data, uint64_t key, uint64_t value) {
+    struct keys_seen *seen = data;
+    seen->keys[seen->count] = key;
+    seen->values[seen->count++] = value;
+    return seen->count == ENTRIES_AT_ONCE && compare_keys(seen);
+}
+
 /* The value of a str key, or 0. */
 uint64_t find_in_dict(struct dump *dump, uint64_t dict, const char *key) {
-    struct search search = {dump, key, 0};
-    return each_in_dict(dump, dict, compare_key, &search) == 1 ? search.found : 0;
+    struct keys_seen seen = {.dump = dump, .name = key};
+    if (!each_in_dict(dump, dict, collect_key, &seen) && seen.count)
+        compare_keys(&seen);
+    return seen.found;
 }
 
 /* ---- attributes ---- */
+
+/* Instances of a class have the same keys: those are kept. */
+static uint64_t find_attribute_in(struct dump *dump, uint64_t dict, const char *name) {
+    struct search search = {dump, name, 0};
+    return each_in_dict(dump, dict, compare_key, &search) == 1 ? search.found : 0;
+}
 
 static uint64_t find_in_values(struct dump *dump, uint64_t type, uint64_t values, const char *name) {
     uint64_t at;
@@ -240,7 +294,7 @@ static uint64_t find_managed(struct dump *dump, uint64_t object, uint64_t type, 
     if (l->version >= 0x030d && flags & TPFLAGS_INLINE_VALUES && !read_pointer(dump, type + l->type_basic_size, &size)
         && size < 65536 && !read_cached(dump->memory, object + size, head, sizeof head) && head[VALUES_VALID] == 1)
         return find_in_values(dump, type, object + size, name);
-    return in_front ? find_in_dict(dump, in_front, name) : 0;
+    return in_front ? find_attribute_in(dump, in_front, name) : 0;
 }
 
 /* An attribute of the instance itself, or 0. */
@@ -254,7 +308,7 @@ uint64_t find_attribute(struct dump *dump, uint64_t object, const char *name) {
         return find_managed(dump, object, type, flags, name);
     if ((int64_t)offset <= 0 || offset > 65536 || read_pointer(dump, object + offset, &dict) || !dict)
         return 0;
-    return find_in_dict(dump, dict, name);
+    return find_attribute_in(dump, dict, name);
 }
 
 /* ---- the names of threads ---- */
@@ -271,8 +325,7 @@ struct naming {
     struct dump_thread **by_ident;
     int count, interpreter;
     uint64_t *objects, *objects_after;
-    int object_count;
-    uint64_t last_type;
+    int object_count, room;
 };
 
 /* The int of a dict's key; 0 if it is none. */
@@ -293,7 +346,7 @@ static uint64_t read_ident(struct dump *dump, uint64_t object) {
 
 static int collect_object(void *data, uint64_t key, uint64_t value) {
     struct naming *naming = data;
-    if (naming->object_count < THREADS_AT_MOST) {
+    if (naming->object_count < naming->room) {
         naming->objects[2 * naming->object_count] = key;
         naming->objects[2 * naming->object_count++ + 1] = value;
     }
@@ -339,7 +392,8 @@ static int try_names_of(struct naming *naming) {
     struct dump *dump = naming->dump;
     forget_cached(dump->memory);
     forget_names(naming);
-    collect_objects(naming, find_active(dump, naming->interpreter));
+    uint64_t active = find_active(dump, naming->interpreter);
+    collect_objects(naming, active);
     prefetch(dump->memory, naming->objects, 2 * naming->object_count);
     for (int i = 0; i < naming->object_count; i++)
         name_thread(naming, read_ident(dump, naming->objects[2 * i]), naming->objects[2 * i + 1]);
@@ -347,7 +401,7 @@ static int try_names_of(struct naming *naming) {
     int count = naming->object_count;
     naming->objects = naming->objects_after;
     forget_cached(dump->memory);
-    collect_objects(naming, find_active(dump, naming->interpreter));
+    collect_objects(naming, active);
     naming->objects = before;
     return count && count == naming->object_count && !memcmp(before, naming->objects_after, 16ul * count) ? 0 : -1;
 }
@@ -369,8 +423,9 @@ static void name_seconds(struct dump *dump) {
 void read_thread_names(struct dump *dump) {
     struct naming naming = {.dump = dump};
     naming.by_ident = calloc(dump->thread_count + 1, sizeof *naming.by_ident);
-    naming.objects = calloc(THREADS_AT_MOST, 2 * sizeof *naming.objects);
-    naming.objects_after = calloc(THREADS_AT_MOST, 2 * sizeof *naming.objects);
+    naming.room = 2 * dump->thread_count + 64;          /* some begin and end meanwhile */
+    naming.objects = calloc(naming.room, 2 * sizeof *naming.objects);
+    naming.objects_after = calloc(naming.room, 2 * sizeof *naming.objects);
     for (int i = 0; naming.by_ident && i < dump->thread_count; i++)
         if (dump->threads[i].state_address)
             naming.by_ident[naming.count++] = &dump->threads[i];

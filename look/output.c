@@ -162,14 +162,26 @@ char *take_output(size_t from) {
     return text;
 }
 
-/* -1: it could not be written. */
-int flush_output(int fd) {
-    for (size_t done = 0; done < out.size;) {
-        ssize_t n = write(fd, out.text + done, out.size - done);
+static int write_whole(int fd, const char *text, size_t size) {
+    for (size_t done = 0; done < size;) {
+        ssize_t n = write(fd, text + done, size - done);
         if (n <= 0)
             return -1;
         done += n;
     }
+    return 0;
+}
+
+/* -1: it could not be written. */
+int flush_output(int fd) {
+    if (write_whole(fd, out.text, out.size))
+        return -1;
     out.size = 0;
     return out.failed ? -1 : 0;
+}
+
+/* To standard output, behind what was put. */
+void pass_output(const char *text, size_t size) {
+    if (flush_output(1) || write_whole(1, text, size))
+        out.failed = 1;
 }

@@ -150,10 +150,15 @@ void check_seals(struct dump *dump) {
     }
 }
 
+/* Does the seal say anything about this thread? */
+int can_be_sealed(const struct dump *dump, const struct dump_thread *thread) {
+    const struct seal *seal = &dump->interpreters[thread->interpreter].seal;
+    return seal->known && seal->holder != thread->state_address && seal->holder_ident != thread->ident;
+}
+
 /* Was the thread still while it was read? */
 int is_sealed(const struct dump *dump, const struct dump_thread *thread) {
-    const struct seal *seal = &dump->interpreters[thread->interpreter].seal;
-    return seal->holds && seal->holder != thread->state_address && seal->holder_ident != thread->ident;
+    return dump->interpreters[thread->interpreter].seal.holds && can_be_sealed(dump, thread);
 }
 
 /* ---- thread states ---- */

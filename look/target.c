@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/openat2.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -241,6 +240,22 @@ static void read_exe(struct target *target) {
     strcpy(target->exe, name_in_root(target, exe));
 }
 
+/* The name of a user, NULL: none known. /etc/passwd first: getpwuid costs a tenth of a dump. */
+const char *find_user(unsigned uid) {
+    static char name[64];
+    struct passwd *who = NULL;
+    FILE *file = fopen("/etc/passwd", "re");
+    while (file && (who = fgetpwent(file)) && who->pw_uid != uid)
+        ;
+    if (!who && getpwuid)
+        who = getpwuid(uid);
+    if (who)
+        snprintf(name, sizeof name, "%s", who->pw_name);
+    if (file)
+        fclose(file);
+    return who ? name : NULL;
+}
+
 /* Why the kernel said no, in order of certainty. */
 static void explain_refusal(struct target *target) {
     struct stat owner;
@@ -253,15 +268,15 @@ static void explain_refusal(struct target *target) {
         yama = atoi(text);
     int may_trace = own_caps >> CAP_SYS_PTRACE & 1;
     unsigned uid = target->status.uid;
-    struct passwd *user;
+    const char *user;
     if (yama == 3)
         hint(target, "sysctl kernel.yama.ptrace_scope = 3 forbids it to everybody until the next boot");
     else if (may_trace)
         hint(target, "it belongs to another user namespace or a security module (SELinux, AppArmor) protects it");
     else if (geteuid() == 0)
         hint(target, "CAP_SYS_PTRACE is missing here (a container without --cap-add=SYS_PTRACE?)");
-    else if (uid != geteuid() && (user = getpwuid(uid)) != NULL)
-        hint(target, "it belongs to user %s; try it as that user or as root", user->pw_name);
+    else if (uid != geteuid() && (user = find_user(uid)) != NULL)
+        hint(target, "it belongs to user %s; try it as that user or as root", user);
     else if (uid != geteuid())
         hint(target, "it belongs to user %u; try it as that user or as root", uid);
     /* the kernel gives the files below /proc/PID of such a process to root */
