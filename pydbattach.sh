@@ -3,13 +3,16 @@
 # SPDX-License-Identifier: MIT
 #
 # The launcher: arguments, building what is not built, then three programs one after another:
-#   pydblook    looks at the process from outside and refuses what cannot be served
+#   pydblook    looks at the process from outside and refuses what cannot be served (pydbdump for --dump)
 #   pydbload    lets gdb bring pyinjectcode.so into it
 #   pydbclient  is the terminal of the session
 # Descriptor 9 is /proc/PID/mem; a lock on it, held until the client ends, makes sessions exclusive.
 set -u
 
 version=0.1.0
+newline='
+'
+system_path=/usr/sbin:/usr/bin:/sbin:/bin
 
 usage() {
     cat <<'END'
@@ -102,7 +105,7 @@ find_home() {
             ;;
     esac
     while [ -L "$script" ]; do
-        target=$(readlink -- "$script")
+        target=$(PATH=$system_path:$PATH readlink -- "$script")
         case $target in
             /*) script=$target ;;
             *) script=${script%/*}/$target ;;
@@ -118,6 +121,21 @@ is_root() {
     [ "${uid:-$(id -u)}" -eq 0 ]
 }
 
+# Are these programs, and all above them, root's alone to write? Quicker than what follows, and not the last word.
+is_only_roots() {
+    [ -O / ] || return 1
+    for place in "$@"; do
+        while [ -n "$place" ]; do
+            [ -O "$place" ] || return 1
+            place=${place%/*}
+        done
+    done
+    # type, rwx of user, group and others, of each part of the paths; the sticky bit makes a directory safe
+    case $(PATH=$system_path LC_ALL=C namei -m "$@" 2>/dev/null) in
+        '' | *"$newline l"* | *"$newline "?????w???[!t]* | *"$newline "????????w[!t]*) return 1 ;;
+    esac
+}
+
 # Which of these others than root and the caller could have written.
 find_unsafe() {
     caller=${SUDO_UID:-0}
@@ -130,9 +148,7 @@ find_unsafe() {
 # As root, gdb and all else is taken from those directories of PATH that nobody else could have written to.
 clean_path() {
     wanted=$PATH
-    PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH     # for find itself
-    newline='
-'
+    PATH=$system_path:$PATH     # for find itself
     set -f
     IFS=:
     # shellcheck disable=SC2086 # to be split
@@ -205,6 +221,18 @@ build() {
     : > "$home/build/stamp"
 }
 
+take_care() {
+    if is_root; then
+        clean_path
+        check_home_is_safe
+    fi
+}
+
+prepare() {
+    take_care
+    if needs_build; then build; fi
+}
+
 find_programs() {
     programs=$home
     [ -e "$home/Makefile" ] && programs=$home/build
@@ -237,7 +265,6 @@ give_up() {
 }
 
 attach() {
-    find_programs
     # `command`: or the shell itself ends when the process does at this very moment
     if ! { command exec 9<"/proc/$pid/mem"; } 2>/dev/null; then
         "$programs/pydblook" --library "$library" --self $$ plan "$pid" >/dev/null || give_up $?
@@ -258,15 +285,23 @@ check_pid() {
     esac
 }
 
-# The words of --dump are options of pydblook already.
+# The words of --dump are options of pydblook already. It takes less time than all of the above, so only what it runs
+# is checked here, and it looks itself whether it is older than its sources: then it comes back with --stale.
 dump() {
-    find_programs
+    sources=''
+    if [ -n "$stale" ] || [ ! -x "$programs/pydbdump" ]; then
+        prepare
+    else
+        is_only_roots "$home/pydbattach.sh" "$programs/pydblook" "$programs/pydbdump" || take_care
+        [ "$programs" = "$home" ] || sources=$home
+    fi
     # shellcheck disable=SC2086 # digits and blanks
-    exec "$programs/pydblook" ${verbose:+-v} --version "$version" "$@" dump $pids ${executable:+"$executable"}
+    exec "$programs/pydbdump" --version "$version" ${sources:+--sources "$sources"} ${verbose:+-v} "$@" \
+        dump $pids ${executable:+"$executable"}
 }
 
 main() {
-    verbose='' action=attach pid='' pids='' session='' root='' dumping='' core='' executable=''
+    verbose='' action=attach pid='' pids='' session='' dumping='' core='' executable='' stale=''
     count=$#
     while [ "$count" -gt 0 ]; do
         argument=$1
@@ -316,6 +351,7 @@ main() {
             -h | --help) help; exit 0 ;;
             -V | --version) printf 'pydbattach %s\n' "$version"; exit 0 ;;
             --list) action=list ;;
+            --stale) stale=1 ;;
             -*) usage_error ;;
             *)
                 if [ -n "$core" ]; then
@@ -333,15 +369,11 @@ main() {
         attach) if [ -n "$dumping" ] || [ "$pids" != " $pid" ]; then usage_error; fi ;;
         dump) if [ -n "$session" ] || { [ -n "$core" ] && [ -n "$pid" ]; }; then usage_error; fi ;;
     esac
-    if is_root; then root=1; clean_path; fi
     find_home
-    [ -z "$root" ] || check_home_is_safe
-    if needs_build; then build; fi
-    if [ "$action" = list ]; then
-        find_programs
-        exec "$programs/pydblook" list
-    fi
-    [ "$action" = attach ] || dump "$@"
+    find_programs
+    [ "$action" != dump ] || dump "$@"
+    prepare
+    [ "$action" != list ] || exec "$programs/pydblook" list
     attach "$@"
 }
 

@@ -3,24 +3,31 @@
  *
  *   pydblook [-v] [--self PID] [--library FILE] plan PID    may it be attached to, and how (plan.c)
  *   pydblook [-v] list                                      the Python processes here (list.c)
- *   pydblook [-v] [--json] [--no-fold] [--all-children] [--version V]
+ *   pydblook [--version V] [--sources HOME] [-v] [--json] [--no-fold] [--all-children]
  *       [--locals] [--depth N] [--length N] [--width N] dump PID...     all stacks (dump.c)
  *
  *   pydblook [-v] [--json] ... --core CORE dump [EXECUTABLE]    the same of a core file (core.c)
  *   pydblook [-v] gil PID                                   which thread holds the GIL, and where (holder.c)
  *
+ * pydbdump is this program once more, linked statically: it starts in half the time, and hands over to pydblook what
+ * needs libraries.
+ *
  * -v tells the time of each step; --self names the launcher, which cannot be its own target;
- * --library is the pyinjectcode.so of this build, to know it again in the target.
+ * --library is the pyinjectcode.so of this build, to know it again in the target; --sources is for the launcher:
+ * a program that is older than its sources there hands back to it.
  *
  * Exit status: 0 done, 1 cannot be attached to (one line on stderr says why), 2 wrong usage.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -143,6 +150,71 @@ static int plan(const char *text) {
     return status;
 }
 
+static int is_newer(int directory, const char *name, const struct stat *own) {
+    struct stat source;
+    return !fstatat(directory, name, &source, 0)
+           && (source.st_mtim.tv_sec != own->st_mtim.tv_sec ? source.st_mtim.tv_sec > own->st_mtim.tv_sec
+               : source.st_mtim.tv_nsec > own->st_mtim.tv_nsec);
+}
+
+/* Has a source of this program changed since it was built? */
+static int is_stale(const char *home) {
+    struct stat own;
+    struct dirent *entry;
+    int top = open(home, O_PATH | O_DIRECTORY | O_CLOEXEC), stale = 0;
+    int fd = openat(top, "look", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *sources = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!stat("/proc/self/exe", &own))
+        stale = is_newer(top, "Makefile", &own) || is_newer(top, "wire.h", &own);
+    while (sources && !stale && (entry = readdir(sources))) {
+        const char *dot = strrchr(entry->d_name, '.');
+        stale = dot && (!strcmp(dot, ".c") || !strcmp(dot, ".h")) && is_newer(fd, entry->d_name, &own);
+    }
+    if (sources)
+        closedir(sources);
+    if (top >= 0)
+        close(top);
+    return stale;
+}
+
+/* Back to the launcher, which builds, and does what was asked for then. Returns if it cannot. */
+static void rebuild(const char *home, char **argv, int dump) {
+    char launcher[4096], *arguments[4096] = {"sh", launcher, "--stale"};
+    int count = 3;
+    snprintf(launcher, sizeof launcher, "%s/pydbattach.sh", home);
+    for (int i = 5; argv[i]; i++) {     /* behind --version and --sources */
+        if (count == 4095)
+            return;
+        arguments[count++] = i == dump ? "--dump" : argv[i];
+    }
+    execv("/bin/sh", arguments);
+}
+
+/* Is there anything in this dump that pydbdump cannot do? */
+static int needs_libraries(char **pids, int count, const struct dump_options *dump) {
+    if (dump->native || dump->core || dump->children)
+        return 1;
+    for (int i = 0; i < count; i++) {
+        char path[64];
+        struct stat process;
+        snprintf(path, sizeof path, "/proc/%s", pids[i]);
+        if (!stat(path, &process) && process.st_uid && !find_user(process.st_uid))
+            return 1;
+    }
+    return 0;
+}
+
+/* To pydblook, beside this program. Returns if it cannot. */
+static void hand_over(char **argv) {
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 16);
+    if (n <= 0)
+        return;
+    path[n] = 0;
+    strcpy(strrchr(path, '/') + 1, "pydblook");
+    execv(path, argv);
+}
+
 static int usage(void) {
     fputs("usage: pydblook [-v] [--self PID] [--library FILE] plan PID\n"
           "       pydblook [-v] list\n"
@@ -157,7 +229,8 @@ int main(int argc, char **argv) {
         {"no-fold", no_argument, NULL, 'f'}, {"all-children", no_argument, NULL, 'c'}, {"version", required_argument, NULL, 'V'},
         {"native", no_argument, NULL, 'n'}, {"core", required_argument, NULL, 'o'}, {"colour", no_argument, NULL, 'C'},
         {"locals", no_argument, NULL, 'L'}, {"depth", required_argument, NULL, 'D'}, {"length", required_argument, NULL, 'N'},
-        {"width", required_argument, NULL, 'W'}, {0}};
+        {"width", required_argument, NULL, 'W'}, {"sources", required_argument, NULL, 'S'}, {0}};
+    const char *home = NULL;
     struct dump_options dump = {.fold = 1, .version = "", .depth = DEPTH, .length = LENGTH, .width = WIDTH};
     int c;
     while ((c = getopt_long(argc, argv, "+v", names, NULL)) != -1) {
@@ -181,6 +254,8 @@ int main(int argc, char **argv) {
             dump.colour = 1;
         else if (c == 'V')
             dump.version = optarg;
+        else if (c == 'S')
+            home = optarg;
         else if (c == 'L')
             dump.locals = 1;
         else if (c == 'D')
@@ -202,6 +277,10 @@ int main(int argc, char **argv) {
         return usage();
     if (argc - optind >= (dump.core ? 1 : 2) && !strcmp(argv[optind], "dump")) {
         last_time = now_ms();
+        if (home && is_stale(home))
+            rebuild(home, argv, optind);
+        if (!getpwuid && needs_libraries(argv + optind + 1, argc - optind - 1, &dump))
+            hand_over(argv);
         const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
         dump.colour |= isatty(1) && !(no_colour && no_colour[0]) && terminal && strcmp(terminal, "dumb");
         dump.core_executable = dump.core && argc - optind == 2 ? argv[optind + 1] : NULL;

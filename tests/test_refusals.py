@@ -405,7 +405,7 @@ def test_headers_missing(header, message, victim, batch, fresh_copy, tmp_path):
 def test_fresh_checkout_builds_itself_and_says_so(victim, batch, fresh_copy):
     target = victim(name="sleep", blocked=True)
     for said in ("pydbattach: building ...\n", ""):
-        done = batch("-c", "p 6*7", target.pid, launcher=str(fresh_copy / "pydbattach.sh"))
+        done = batch("-c", "p 6*7", target.pid, launcher=str(fresh_copy / "pydbattach.sh"), seconds=600)
         assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
         assert done.stderr.startswith(said) and ("building" in done.stderr) == bool(said)
     target.assert_unharmed()
@@ -438,6 +438,45 @@ def test_root_takes_no_program_from_where_others_can_write(entry, victim, batch,
                  launcher=str(tmp_path / "pydbattach"))
     assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
     assert not (tmp_path / "taken").exists()
+
+
+@pytest.fixture
+def built_copy(tmp_path):
+    """A checkout where all has been built."""
+    place = tmp_path / "a built checkout"
+    place.mkdir()
+    copy = 'tar --exclude=./.git -C "$0" -cf - . | tar --no-same-owner -C "$1" -xf -'
+    subprocess.run(["sh", "-c", copy, support.TOP, str(place)], check=True)
+    return place
+
+
+@pytest.mark.parametrize("change", ["mode", "owner"])
+@pytest.mark.parametrize("what", ["directory", "parent", "build", "build/pydbdump", "build/pydblook", "pydbattach.sh"])
+def test_root_does_not_dump_with_what_others_can_write(what, change, victim, batch, built_copy):
+    """A dump runs little, so little is checked: but all of that."""
+    target = victim(name="sleep", blocked=True)
+    bad = {"directory": built_copy, "parent": built_copy.parent}.get(what, built_copy / what)
+    for program in ("pydbdump", "pydblook"):
+        (built_copy / "build" / program).write_text("#!/bin/sh\necho done by somebody else\n")
+    if change == "mode":
+        os.chmod(str(bad), 0o777)
+    else:
+        os.chown(str(bad), 54321, 0)
+    done = batch("--dump", target.pid, launcher=str(built_copy / "pydbattach.sh"))
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1, "", "pydbattach: others than root and you can write %s; as root nothing is run from there\n" % bad)
+    target.assert_unharmed()
+
+
+def test_dump_builds_what_is_older_than_its_source(victim, batch, built_copy):
+    target = victim(name="sleep", blocked=True)
+    source = built_copy / "look" / "lines.c"
+    source.write_text(source.read_text())
+    for said in ("pydbattach: building ...\n", ""):
+        done = batch("--dump", "--no-fold", target.pid, launcher=str(built_copy / "pydbattach.sh"), seconds=600,
+                     env={"CFLAGS": "-O0"})
+        assert (done.returncode, done.stderr) == (0, said)
+        assert done.stdout.startswith("process %d: " % target.pid) and "time.sleep(" in done.stdout
     target.assert_unharmed()
 
 
