@@ -7,10 +7,17 @@
 #define _GNU_SOURCE
 #include <poll.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../steps.h"
 #include "look.h"
+
+double now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
 
 #define DLOPEN_INSIDE "__libc_dlopen_mode"      /* glibc before 2.34, program without libdl */
 

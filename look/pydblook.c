@@ -43,12 +43,6 @@ int watch_ms = LOOK_MS;            /* for run_watched */
 static struct options options;
 static double last_time;
 
-double now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
-}
-
 void tell_time(const char *step) {
     double now = now_ms();
     if (options.verbose)
