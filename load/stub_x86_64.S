@@ -3,9 +3,9 @@
  *
  * gdb writes it into unused text padding of the target and sets the pc of one stopped, safe
  * thread to stub_start + 2; from then on nobody needs to help. The stub
- *   - lays the registers of the borrowed thread into the note, then blocks the signals (wire.h): not before they are
+ *   - lays the registers of the borrowed thread into the note, then blocks all signals: not before they are
  *     blocked may rsp be anything but the program's, because a handler would run there; and our thread inherits the mask,
- *     no signal of the program may ever run in one of ours,
+ *     no signal of the program may ever run in one of ours (which lets 33 in again by itself: wire.h),
  *   - goes to a stack of its own: how much is left of the thread's nobody can tell from outside (the end of a
  *     recursion, a signal stack or a coroutine in the middle of the heap), so not a byte of it is touched,
  *   - saves flags, vector registers and errno, which pthread_create may change,
@@ -64,8 +64,8 @@ stub_rax2 = . - 8
     mov %r11, R11(%rax)
     mov %rax, %rbx
 
-    mov $2, %edi                    /* rt_sigprocmask(SIG_SETMASK, ours, &mask, 8) */
-    lea our_signals(%rip), %rsi
+    mov $2, %edi                    /* rt_sigprocmask(SIG_SETMASK, all, &mask, 8): 33, too, whose handler (glibc's setuid) */
+    lea all_signals(%rip), %rsi     /* would lay its frame over the note */
     lea MASK(%rbx), %rdx
     mov $8, %r10d
     mov $14, %eax
@@ -190,6 +190,7 @@ starter:                            /* void *starter(void *): our own thread beg
     ret
 
     .balign 8
+all_signals:         .quad -1
 our_signals:         .quad ~(1 << 32)       /* OUR_SIGNALS of wire.h */
 stub_pthread_create: .quad 0
 stub_pthread_detach: .quad 0
