@@ -572,6 +572,7 @@ def drive(options, helpers):
         for worker in workers:
             worker.join()
     finally:
+        jobs.cancel_join_thread()       # nobody reads what is left of them
         for worker in workers:
             if worker.is_alive():
                 worker.terminate()
