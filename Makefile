@@ -92,6 +92,14 @@ build/asan/fuzz-client: INCLUDED = client/pydbclient.c $(addprefix client/,answe
 build/asan/fuzz-client: $(CLIENT) tests/unit/fuzz_client.c
 	$(call compile,$(FUZZ),-lreadline)
 
+# The library linked into a Python program: tests/unit/test_library.py.
+RACES = -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+build/asan/library-host: $(LIBRARY) tests/unit/library_host.c
+	$(call compile,$(SANITIZE) -pthread,-ldl)
+
+build/tsan/library-host: $(LIBRARY) tests/unit/library_host.c
+	$(call compile,$(RACES) -pthread,-ldl)
+
 fuzzers: build/asan/fuzz-library build/asan/fuzz-client
 
 asan: build/asan/pydblook build/asan/pydbclient build/asan/locals-fuzz  ## build look and client with sanitizers

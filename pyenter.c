@@ -24,6 +24,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -39,14 +40,14 @@
 #define STACK_NEAR 65536
 
 struct visit {
-    volatile uint32_t state;
+    _Atomic uint32_t state;
     int tid;
     visit_function function;
     void *argument;
     const char *reason;         /* the rest of a sentence that begins with the thread, when it was missed */
 };
 static struct visit visits[VISITS];
-static volatile int installed;  /* the signal that has our handler, or 0 */
+static _Atomic int installed;  /* the signal that has our handler, or 0 */
 const void *visit_runtime;
 unsigned long visit_runtime_size;
 
@@ -177,14 +178,15 @@ static void on_visit(int number, siginfo_t *info, void *context) {
     uint32_t sent = VISIT_SENT;
     int saved = errno;
     (void)number;
-    if (info->si_code == SI_QUEUE && info->si_pid == syscall(SYS_getpid) && visit->tid == syscall(SYS_gettid)
-        && __atomic_compare_exchange_n(&visit->state, &sent, VISIT_INSIDE, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+    if (info->si_code == SI_QUEUE && info->si_pid == syscall(SYS_getpid)
+        && visit->state == VISIT_SENT && visit->tid == syscall(SYS_gettid)
+        && atomic_compare_exchange_strong(&visit->state, &sent, VISIT_INSIDE)) {
         int answer = VISIT_REFUSED;
         if (!(visit->reason = judge_place(context, &place)))
             answer = visit->function(visit->argument, is_lock_wait(context, &place));
         if (answer == VISIT_INTERRUPT)
             interrupt_call(context);
-        __atomic_store_n(&visit->state, answer == VISIT_REFUSED ? VISIT_MISSED : VISIT_LEFT, __ATOMIC_RELEASE);
+        visit->state = answer == VISIT_REFUSED ? VISIT_MISSED : VISIT_LEFT;
     }
     errno = saved;
 }
@@ -222,9 +224,9 @@ static int is_ours(int number) {
 void end_visits(void) {
     for (int i = 0; i < VISITS; i++) {
         uint32_t sent = VISIT_SENT;
-        __atomic_compare_exchange_n(&visits[i].state, &sent, VISIT_MISSED, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+        atomic_compare_exchange_strong(&visits[i].state, &sent, VISIT_MISSED);
     }
-    int number = __atomic_exchange_n(&installed, 0, __ATOMIC_ACQ_REL);
+    int number = atomic_exchange(&installed, 0);
     if (!number || !is_ours(number))
         return;
     struct sigaction action = {.sa_handler = SIG_IGN};
@@ -251,7 +253,11 @@ const char *send_visit(int slot, int tid, visit_function function, void *argumen
     if (installed != number && sigaction(number, &action, NULL))
         return "takes no signal";
     installed = number;
-    visits[slot] = (struct visit){VISIT_SENT, tid, function, argument, NULL};
+    visits[slot].tid = tid;
+    visits[slot].function = function;
+    visits[slot].argument = argument;
+    visits[slot].reason = NULL;
+    visits[slot].state = VISIT_SENT;    /* last: from here on the handler may have it */
     siginfo_t info;
     memset(&info, 0, sizeof info);
     info.si_code = SI_QUEUE;
@@ -265,6 +271,8 @@ const char *send_visit(int slot, int tid, visit_function function, void *argumen
 }
 
 int visit_state(int slot, const char **reason) {
-    *reason = visits[slot & (VISITS - 1)].reason;
-    return __atomic_load_n(&visits[slot & (VISITS - 1)].state, __ATOMIC_ACQUIRE);
+    const struct visit *visit = &visits[slot & (VISITS - 1)];
+    int state = visit->state;   /* first: while the thread is inside, the reason is its own */
+    *reason = state == VISIT_MISSED ? visit->reason : NULL;
+    return state;
 }

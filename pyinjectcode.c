@@ -31,6 +31,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -196,25 +197,25 @@ static PyObject *none(void) {
 
 /* ---- waiting: futex words, as glibc's own primitives cannot be named without a version ---- */
 
-static long futex(volatile uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
+static long futex(_Atomic uint32_t *word, int operation, uint32_t value, const struct timespec *timeout) {
     return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
 }
 
-static void lock(volatile uint32_t *word) {
+static void lock(_Atomic uint32_t *word) {
     uint32_t expected = 0;
-    if (__atomic_compare_exchange_n(word, &expected, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+    if (atomic_compare_exchange_strong(word, &expected, 1))
         return;
-    while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE))
+    while (atomic_exchange(word, 2))
         futex(word, FUTEX_WAIT, 2, NULL);
 }
 
-static int try_lock(volatile uint32_t *word) {
+static int try_lock(_Atomic uint32_t *word) {
     uint32_t expected = 0;
-    return __atomic_compare_exchange_n(word, &expected, 1, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+    return atomic_compare_exchange_strong(word, &expected, 1);
 }
 
-static void unlock(volatile uint32_t *word) {
-    if (__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) == 2)
+static void unlock(_Atomic uint32_t *word) {
+    if (atomic_exchange(word, 0) == 2)
         futex(word, FUTEX_WAKE, 1, NULL);
 }
 
@@ -229,9 +230,9 @@ static int64_t now_ms(void) {
 }
 
 /* Waits until *word differs from seen: 1, or 0 after ms milliseconds (-1: no limit). */
-static int await_change(volatile uint32_t *word, uint32_t seen, long ms) {
+static int await_change(_Atomic uint32_t *word, uint32_t seen, long ms) {
     int64_t end = now_ms() + ms;
-    while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen) {
+    while (*word == seen) {
         long rest = ms < 0 ? 60000 : end - now_ms();
         if (rest <= 0)
             return 0;
@@ -241,8 +242,8 @@ static int await_change(volatile uint32_t *word, uint32_t seen, long ms) {
     return 1;
 }
 
-static void announce(volatile uint32_t *word) {
-    __atomic_add_fetch(word, 1, __ATOMIC_RELEASE);
+static void announce(_Atomic uint32_t *word) {
+    ++*word;
     futex(word, FUTEX_WAKE, INT_MAX, NULL);
 }
 
@@ -257,11 +258,11 @@ struct frame {
 
 #define SLOTS 64                /* places to wait at, for parked threads and evaluators */
 
-static volatile uint32_t state_lock;    /* session_open, waiting_evaluator */
-static volatile uint32_t session_open;  /* the channel is whole: 1; the client is gone or detaches: 0 */
-static volatile uint32_t waiting_evaluator;     /* one of ours waits for the GIL */
-static volatile uint32_t evaluators;    /* threads of ours that may be in Python */
-static volatile uint32_t finished;      /* the payload has undone everything */
+static _Atomic uint32_t state_lock;    /* session_open, waiting_evaluator */
+static _Atomic uint32_t session_open;  /* the channel is whole: 1; the client is gone or detaches: 0 */
+static _Atomic uint32_t waiting_evaluator;     /* one of ours waits for the GIL */
+static _Atomic uint32_t evaluators;    /* threads of ours that may be in Python */
+static _Atomic uint32_t finished;      /* the payload has undone everything */
 
 /* Our ends. The program may close descriptors that are not its own (os.closerange) and reuse their
  * numbers: a number is used only while the pipe behind it is still ours. */
@@ -272,12 +273,12 @@ struct end {
 };
 static struct end in_read = {.fd = -1}, out_write = {.fd = -1}, bell_read = {.fd = -1}, bell_write = {.fd = -1};
 static struct end client_write = {.fd = -1}, client_read = {.fd = -1};  /* the client's, until it has opened them */
-static volatile uint32_t bell_lock;
-static volatile uint32_t queue_lock, queue_news, write_lock;
+static _Atomic uint32_t bell_lock;
+static _Atomic uint32_t queue_lock, queue_news, write_lock;
 static struct frame *queue_head, *queue_tail;
-static volatile uint32_t slot_news[SLOTS];
+static _Atomic uint32_t slot_news[SLOTS];
 
-static volatile uint32_t forked;        /* we are the child of a debugged parent, and have not cleaned up yet */
+static _Atomic uint32_t forked;        /* we are the child of a debugged parent, and have not cleaned up yet */
 static PyObject *at_fork;       /* does it, where sys.monitoring is used: called at the first event */
 
 static PyObject *payload;       /* namespace of pyinjectcode.py; kept between sessions, so that 100 attaches leave one */
@@ -609,7 +610,7 @@ HAND(hand_send) {
 HAND(hand_next_frame) {
     long ms;
     PARSE("l", &ms);
-    uint32_t seen = __atomic_load_n(&queue_news, __ATOMIC_ACQUIRE);
+    uint32_t seen = queue_news;
     struct frame *frame = pop_frame();
     if (!frame && session_open && ms) {
         PyThreadState *thread = py.PyEval_SaveThread();
@@ -733,7 +734,7 @@ HAND(hand_cpu_time) {
     int tid;
     struct timespec t;
     PARSE("i", &tid);
-    clockid_t clock = (~(clockid_t)tid << 3) | 6;       /* CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK */
+    clockid_t clock = (clockid_t)(~(unsigned)tid << 3 | 6);       /* CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK */
     if (syscall(SYS_clock_gettime, clock, &t))
         return py.PyLong_FromLong(-1);
     return py.PyLong_FromLongLong(t.tv_sec * 1000000000LL + t.tv_nsec);
@@ -2131,9 +2132,9 @@ HAND(hand_raise_later) {
  * at that moment has the lock, locked for ever: it hung in one of 400 attaches to a program that forks all the time.
  * So fork() waits until we are through. From 3.13 on (PyThreadState_GetUnchecked came with it) os.fork() itself holds
  * that lock: it would wait for us, and we for it. */
-static volatile uint32_t birth_lock;
+static _Atomic uint32_t birth_lock;
 /* And while the channel is made: the child would not know those descriptors, and keep them. */
-static volatile uint32_t channel_lock;
+static _Atomic uint32_t channel_lock;
 
 static void before_fork(void) {
     lock(&channel_lock);
@@ -2211,7 +2212,7 @@ static void *run_callable(void *argument) {
     } else {
         close_session();
     }
-    __atomic_sub_fetch(&evaluators, 1, __ATOMIC_RELEASE);
+    evaluators--;
     announce(&queue_news);
     return NULL;
 }
@@ -2221,10 +2222,10 @@ HAND(hand_spawn) {
     PyObject *callable;
     PARSE("O", &callable);
     py.Py_IncRef(callable);
-    __atomic_add_fetch(&evaluators, 1, __ATOMIC_RELEASE);
+    evaluators++;
     int error = start_thread(run_callable, callable);
     if (error) {
-        __atomic_sub_fetch(&evaluators, 1, __ATOMIC_RELEASE);
+        evaluators--;
         py.Py_DecRef(callable);
     }
     return py.PyBool_FromLong(!error);
@@ -2330,21 +2331,23 @@ static PyObject *find_namespace(const char *name) {
         py.PyDict_SetItemString(payload_modules, "hands", hands_module);
         py.PyDict_SetItemString(payload_modules, "__builtins__", builtins);
     }
-    if (!(module = py.PyDict_GetItemString(payload_modules, name))) {
-        if (!(module = py.PyModule_New(name)))
-            return NULL;
-        PyObject *dict = py.PyModule_GetDict(module);
+    int known = (module = py.PyDict_GetItemString(payload_modules, name)) != NULL;
+    if (!known && !(module = py.PyModule_New(name)))
+        return NULL;
+    PyObject *dict = py.PyModule_GetDict(module);
+    if (!known) {
         py.PyDict_SetItemString(dict, "hands", py.PyDict_GetItemString(payload_modules, "hands"));
         py.PyDict_SetItemString(dict, "__builtins__", py.PyDict_GetItemString(payload_modules, "__builtins__"));
-        PyObject *friend = py.PyDict_GetItemString(payload_modules, "pythreadhacks");
-        if (friend)
-            py.PyDict_SetItemString(dict, "pythreadhacks", friend);
-        if ((friend = py.PyDict_GetItemString(payload_modules, "pyinjectcode")))
-            py.PyDict_SetItemString(dict, "pyinjectcode", friend);
         py.PyDict_SetItemString(payload_modules, name, module);
         py.Py_DecRef(module);
     }
-    return py.PyModule_GetDict(module);
+    /* Each time: a client that is gone may have begun with another module. */
+    for (const char **friend = (const char *[]){"pythreadhacks", "pyinjectcode", NULL}; *friend; friend++) {
+        PyObject *other = py.PyDict_GetItemString(payload_modules, *friend);
+        if (other && other != module)
+            py.PyDict_SetItemString(dict, *friend, other);
+    }
+    return dict;
 }
 
 /* WIRE_SOURCE: name, 0, line, 0, text. Compiled at its line by a run of newlines in front. */
@@ -2399,7 +2402,7 @@ static void serve_session(uint32_t generation) {
             breathe();
             held_since = now_us();
         }
-        uint32_t seen = __atomic_load_n(&queue_news, __ATOMIC_ACQUIRE);
+        uint32_t seen = queue_news;
         struct frame *frame = pop_frame();
         if (!frame) {
             PyThreadState *thread = py.PyEval_SaveThread();
@@ -2417,9 +2420,10 @@ static void serve_session(uint32_t generation) {
             break;
         }
         if (frame->kind == WIRE_START) {
-            if (!payload)
-                payload = find_namespace("pyinjectcode");
-            PyObject *begin = payload ? py.PyDict_GetItemString(payload, "main") : NULL;
+            PyObject *namespace = find_namespace("pyinjectcode");
+            PyObject *begin = namespace ? py.PyDict_GetItemString(namespace, "main") : NULL;
+            if (begin)
+                payload = namespace;    /* not one that never came: the next client would send its own in vain */
             PyObject *result = begin ? py._PyObject_CallFunction_SizeT(begin, "y#", frame->data, (ssize_t)frame->size) : NULL;
             free(frame);
             if (result) {
@@ -2440,14 +2444,15 @@ static void serve_session(uint32_t generation) {
 static void *run_evaluator(void *unused) {
     (void)unused;
     be_known_as_ours();
-    int tid = pydb_state.evaluator = syscall(SYS_gettid);
+    int tid = syscall(SYS_gettid);
+    pydb_state.evaluator = tid;
     PyThreadState *own = enter_python();
     uint32_t generation = pydb_state.generation;
     lock(&state_lock);
     waiting_evaluator = 0;
     int open = session_open;
     if (open)
-        __atomic_add_fetch(&evaluators, 1, __ATOMIC_RELEASE);
+        evaluators++;
     unlock(&state_lock);
     if (open && !own) {
         static const char words[] = "the process has no memory left for a session; it runs on";
@@ -2470,14 +2475,14 @@ static void *run_evaluator(void *unused) {
     if (pydb_state.evaluator == tid)
         pydb_state.evaluator = 0;
     if (open) {
-        __atomic_sub_fetch(&evaluators, 1, __ATOMIC_RELEASE);
+        evaluators--;
         announce(&queue_news);
     }
     return NULL;
 }
 
 /* Runs a function of the payload, by name, in a thread of its own: to interrupt what cannot hear. */
-static volatile uint32_t messengers, messenger_generation;
+static _Atomic uint32_t messengers, messenger_generation;
 
 static void *run_messenger(void *name) {
     be_known_as_ours();
@@ -2494,12 +2499,12 @@ static void *run_messenger(void *name) {
         py.PyErr_Clear();
     if (own)
         leave_python(own);
-    __atomic_store_n(&messengers, 0, __ATOMIC_RELEASE);
+    messengers = 0;
     return NULL;
 }
 
 static void send_messenger(const char *name) {
-    if (__atomic_exchange_n(&messengers, 1, __ATOMIC_ACQ_REL))
+    if (atomic_exchange(&messengers, 1))
         return;                 /* the one before still waits for the GIL */
     messenger_generation = pydb_state.generation;
     if (start_thread(run_messenger, (void *)name))
@@ -2600,13 +2605,14 @@ static void lose_priority(void) {
 
 /* Called by the stub's thread, after dlopen or in a library that is there already. */
 EXPORT void *pydb_entry(const char *python, struct pydb_note *note, const char *path) {
-    static int prepared;
-    uint32_t previous = __sync_val_compare_and_swap(&pydb_state.phase, PYDB_IDLE, PYDB_LOADING);
-    if (previous == PYDB_FAILED && prepared)
-        previous = __sync_val_compare_and_swap(&pydb_state.phase, PYDB_FAILED, PYDB_LOADING) == PYDB_FAILED ? PYDB_IDLE : previous;
+    static _Atomic int prepared;
+    uint32_t phase = PYDB_IDLE;
+    int entered = atomic_compare_exchange_strong(&pydb_state.phase, &phase, PYDB_LOADING);
+    if (!entered && phase == PYDB_FAILED && prepared)
+        entered = atomic_compare_exchange_strong(&pydb_state.phase, &phase, PYDB_LOADING);
     if (path && *path == '/')
         unlink(path);
-    if (previous != PYDB_IDLE) {
+    if (!entered) {
         note->state = (uint64_t)&pydb_state;
         return NULL;
     }
@@ -2653,6 +2659,6 @@ EXPORT void *pydb_entry(const char *python, struct pydb_note *note, const char *
     note->state = (uint64_t)&pydb_state;
     run_keeper();
     pydb_state.keeper = 0;
-    __atomic_store_n(&pydb_state.phase, PYDB_IDLE, __ATOMIC_RELEASE);
+    pydb_state.phase = PYDB_IDLE;
     return NULL;
 }

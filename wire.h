@@ -64,16 +64,16 @@ enum {
 struct pydb_state {
     char magic[8];               /* PYDB_MAGIC */
     char build[24];              /* which build of library and payload this is; another one is loaded beside it */
-    volatile uint32_t generation;/* sessions so far */
-    volatile uint32_t phase;     /* PYDB_... */
-    volatile int32_t error;      /* errno of what failed */
-    volatile int32_t in_write;   /* descriptor numbers in the target: the client writes here ... */
-    volatile int32_t out_read;   /* ... and reads here. -1 when dropped */
-    volatile int32_t keeper;     /* thread id (as the target's PID namespace counts) of our keeper, 0 if none */
-    volatile int32_t evaluator;  /* thread id of our thread that waits for, or has, the GIL; 0 if none */
-    volatile int32_t has_gil;    /* 1: the evaluator of this generation got the GIL at least once */
-    volatile uint64_t in_node;   /* inodes of the two pipes: the numbers may be the program's by now */
-    volatile uint64_t out_node;
+    _Atomic uint32_t generation; /* sessions so far */
+    _Atomic uint32_t phase;      /* PYDB_... */
+    _Atomic int32_t error;       /* errno of what failed */
+    _Atomic int32_t in_write;    /* descriptor numbers in the target: the client writes here ... */
+    _Atomic int32_t out_read;    /* ... and reads here. -1 when dropped */
+    _Atomic int32_t keeper;      /* thread id (as the target's PID namespace counts) of our keeper, 0 if none */
+    _Atomic int32_t evaluator;   /* thread id of our thread that waits for, or has, the GIL; 0 if none */
+    _Atomic int32_t has_gil;     /* 1: the evaluator of this generation got the GIL at least once */
+    _Atomic uint64_t in_node;    /* inodes of the two pipes: the numbers may be the program's by now */
+    _Atomic uint64_t out_node;
 };
 #define PYDB_MAGIC "PYDBATT1"
 
@@ -94,7 +94,7 @@ struct pydb_note {
     uint64_t token;        /* which attach this is: random */
     volatile uint32_t left;/* 1: the borrowed thread is on its way back */
     uint32_t restart;      /* the stub's: 1, its system call is to be restarted */
-    volatile uint64_t state; /* address of struct pydb_state, written by pydb_entry */
+    _Atomic uint64_t state;  /* address of struct pydb_state, written by pydb_entry */
 };
 #define NOTE_SAVED 40          /* behind these words the stub keeps registers of the borrowed thread (load/stub_x86_64.S) */
 #define NOTE_SIZE 144
