@@ -353,16 +353,26 @@ def define_pdb():
         def _cmdloop(self):
             self.session.stopped(None)
 
+        def tell_event(self, text):
+            """In a batch nobody has asked for the event at which a thread first stands: it is no result."""
+            if not (self.session.batch and self.session.settling):
+                self.message(text)
+
+        def user_call(self, frame, arguments):
+            if self.stop_here(frame):
+                self.tell_event("--Call--")
+                self.interaction(frame)
+
         def user_return(self, frame, value):
             if self.stop_here(frame) or frame == self.returnframe:
-                self.message("--Return--")
+                self.tell_event("--Return--")
                 self.returning = frame, value
                 self.set_convenience(frame, "_retval", value)
                 self.interaction(frame)
 
         def user_exception(self, frame, info):
             self.set_convenience(frame, "_exception", info[1])
-            self.message(self.format_error(info[0], info[1]))
+            self.tell_event(self.format_error(info[0], info[1]))
             self.interaction(frame, info[2])
 
         def format_error(self, kind, value):
@@ -1144,15 +1154,19 @@ class Session:
                 return self.enter_stop(stop)
             return self.enter_stop((tracee, lambda: self.pdb.begin(self.frame_of(tracee), None)), True)
         self.pdb.set_step()
-        if not self.arm(tracee):
-            return self.lose(tracee)
-        stop = self.await_stop(tracee)
-        if stop is None:
-            self.disarm(tracee)
-            stop = self.take_stop(tracee)
-            if stop is None and tracee.parked:
-                hands.wait(0, hands.news(0), 1)
+        self.settling = True
+        try:
+            if not self.arm(tracee):
+                return self.lose(tracee)
+            stop = self.await_stop(tracee)
+            if stop is None:
+                self.disarm(tracee)
                 stop = self.take_stop(tracee)
+                if stop is None and tracee.parked:
+                    hands.wait(0, hands.news(0), 1)
+                    stop = self.take_stop(tracee)
+        finally:
+            self.settling = False
         return self.enter_stop(stop, True) if stop else self.enter_blocked(tracee)
 
     def await_stop(self, tracee):
@@ -1178,7 +1192,7 @@ class Session:
         raise Detach
 
     armed_at = armed_cpu = asked = chosen = None
-    manner, problem = "blocked", ""
+    manner, problem, settling = "blocked", "", False
 
     def enter_stop(self, stop, introduce=False):
         """A thread has parked: it is the one under the prompt now. True if its breakpoint's commands let it go on."""

@@ -727,3 +727,29 @@ def test_stacks_of_many_threads_in_one_mapping(victim, batch, python):
     target = victim(python, source=SLEEPERS, blocked=True)
     assert batch("-c", "p 6 * 7", target.pid).stdout == "42\n"
     target.assert_unharmed()
+
+
+CALLED_FROM_C = {
+    "call": """
+import functools, os, time
+print("ready", flush=True)
+nap = functools.partial(time.sleep, 0.005)
+any(map(lambda nothing: os.access("stop", os.F_OK), iter(nap, 1)))
+print("stopped", flush=True)
+""",
+    "return": """
+import itertools, os, time
+print("ready", flush=True)
+any(map(lambda number: os.access("stop", os.F_OK) or time.sleep(0.005), itertools.count()))
+print("stopped", flush=True)
+"""}
+
+
+@both_ends
+@pytest.mark.parametrize("event", CALLED_FROM_C)
+def test_event_at_which_a_thread_first_stands_is_no_result_of_a_batch(event, victim, batch, python):
+    target = victim(python, source=CALLED_FROM_C[event])
+    done = batch("-c", "p 6 * 7", target.pid)
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    assert 'thread 1 "MainThread" is stopped' in done.stderr
+    target.assert_unharmed()
