@@ -356,6 +356,14 @@ static void continue_target(int pid, int ms) {
             kill(pid, SIGCONT);
 }
 
+/* After gdb was killed, and has been waited for: what it has left may be a SIGSTOP that no thread has taken yet (one in
+ * state D, or one that has to wait for a processor). SIGCONT takes it away, whenever it would have come, and does
+ * nothing else where no handler is set. */
+static void undo_stop(int pid, int ms) {
+    kill(pid, SIGCONT);
+    continue_target(pid, ms);
+}
+
 /* gdb without its guard: known by the descriptor that it has inherited. */
 static void end_gdb(int pid) {
     char want[64], path[320], link[64];
@@ -456,7 +464,7 @@ static int await_gdb(const struct plan *plan, uint64_t token, pid_t gdb, int *st
             if (answered <= GDB_ENDS_MS)
                 return 1;
             *status = 0;
-            continue_target(plan->pid, 50);
+            undo_stop(plan->pid, 50);
             return 0;
         }
     }
@@ -485,7 +493,9 @@ static void guard_gdb(const struct plan *plan, uint64_t token, int text, const c
     int status = 0, slow = await_gdb(plan, token, gdb, &status);
     kill(-gdb, SIGKILL);        /* its own child, which it leaves behind stopped when it is killed at the wrong moment */
     unsigned char said = slow ? 254 : WIFEXITED(status) ? WEXITSTATUS(status) : 255;
-    if (said != 0 && said != EXIT_MOVED)
+    if (said >= 254)
+        undo_stop(pid, 300);
+    else if (said != 0 && said != EXIT_MOVED)
         continue_target(pid, 300);
     if (write(pipe, &said, 1) != 1) { /* nobody listens any more */ }
     close(LOCK_FD);             /* from now on the lock is the launcher's and the client's alone */

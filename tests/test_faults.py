@@ -216,6 +216,25 @@ def test_gdb_that_hangs(guarded, machine, targets, home):
     assert machines.judge(target, home)[1] == []
 
 
+def test_stop_that_comes_long_after_gdb_was_killed(machine, targets, home):
+    """Of threads in state D (vfork), which take the SIGSTOP of the attach when they come out of it."""
+    target = targets(pythons.ONE, "obedient", files=machine.files()).get()
+
+    def threads(field, wanted):
+        return [tid for tid in support.list_threads(target.pid) if wanted(support.read_status(target.pid, tid)[field])]
+
+    with machine.attach(target, home, machines.Step("gdb ptrace ATTACH", "before", 1)) as trial:
+        assert trial.held
+        machines.order(target, "vv")
+        assert support.wait_until(lambda: len(threads("State", lambda state: state[0] == "D")) == 2, 20)
+        trial.go_on()
+        assert support.wait_until(lambda: threads("TracerPid", lambda tracer: tracer != "0"), 20)
+        os.kill(trial.held, signal.SIGKILL)
+        trial.finish()
+    support.wait_until(lambda: support.read_status(target.pid)["State"][0] == "T", 2)
+    assert machines.judge(target, home)[1] == []
+
+
 def test_thread_that_does_not_run_the_stub_is_named(machine, targets, home):
     target = targets(pythons.ONE, "sleep").get()
     with machine.attach(target, home, machines.Step("gdb ptrace DETACH", "before", 1)) as trial:
