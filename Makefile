@@ -123,7 +123,7 @@ rules: deps all  ## switch one rule of the attach off after another, and see its
 traces: deps all  ## set and remove the trace of threads that start and end, 100,000 times on every version
 	PYDBATTACH_TRACES=100000 $(TOOLS)/python -m pytest $(PYTEST_FLAGS) tests/test_rules.py -k traces
 
-soak: deps  ## ten thousand attaches to targets made to be unlucky; SOAK_FLAGS="--attaches N --log FILE" (an hour)
+soak: deps  ## ten thousand attaches to targets made to be unlucky; SOAK_FLAGS="--attaches N --log FILE" (half an hour or more)
 	@$(MAKE) --no-print-directory all
 	$(TOOLS)/python tests/soak/soak.py $(SOAK_FLAGS)
 
