@@ -213,18 +213,22 @@ static int write_all(int fd, const void *data, size_t size) {
     return 0;
 }
 
+static int may_be_stale(const struct plan *plan, const struct stat *info) {
+    return S_ISREG(info->st_mode) && (info->st_uid == geteuid() || info->st_uid == plan->uid) && time(NULL) - info->st_mtime > 60;
+}
+
 /* Copies of attaches that were killed altogether, before the library could unlink its own: ours or the target's
- * user's, a minute old, and not locked as a copy is while its attach lives. */
+ * user's, a minute old, and not locked as a copy is while its attach lives. What others have put there is not opened. */
 static void remove_stale_copies(const struct plan *plan, int directory) {
     int listed = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *all = listed >= 0 ? fdopendir(listed) : NULL;
     for (struct dirent *entry; all && (entry = readdir(all)); ) {
         struct stat info;
-        if (strncmp(entry->d_name, COPY_PREFIX, strlen(COPY_PREFIX)))
+        if (strncmp(entry->d_name, COPY_PREFIX, strlen(COPY_PREFIX))
+            || fstatat(directory, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) || !may_be_stale(plan, &info))
             continue;
         int fd = openat(directory, entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode) && (info.st_uid == geteuid() || info.st_uid == plan->uid)
-            && time(NULL) - info.st_mtime > 60 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        if (fd >= 0 && fstat(fd, &info) == 0 && may_be_stale(plan, &info) && flock(fd, LOCK_EX | LOCK_NB) == 0)
             unlinkat(directory, entry->d_name, 0);
         if (fd >= 0)
             close(fd);

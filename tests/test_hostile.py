@@ -1,7 +1,11 @@
 # test_hostile.py - a target that means harm to who looks at it: what its objects do when they are shown, what it is named.
 # SPDX-License-Identifier: MIT
 
+import ctypes
+import os
 import re
+import stat
+import subprocess
 
 import pexpect
 import pytest
@@ -9,6 +13,7 @@ import pytest
 import pythons
 import support
 
+NOBODY = 65534
 # In both states: the main thread hangs in a call ("blocked"), or runs and is stopped.
 OBJECTS = r"""
 import sys, threading, time
@@ -233,5 +238,70 @@ def test_no_order_of_the_target_is_printed_by_a_batch(victim, batch):
     done = batch(*[word for command in TELLING for word in ("-c", command)], target.pid)
     assert done.returncode == 0 and done.stdout.count(r"\x1b]0;owned") >= len(TELLING), done
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", done.stdout + done.stderr)
+    target.assert_unharmed()
+    target.end()
+
+
+# --- what others have put where the library goes
+
+
+PLACES = ["/tmp", "/var/tmp", "/dev/shm", "/run"]
+
+
+def enter(target, command):
+    """In the target's mount namespace."""
+    return subprocess.run(["nsenter", "--mount", "--target", str(target.pid), "sh", "-ec", command], check=True,
+                          stdout=subprocess.PIPE, encoding="utf-8").stdout
+
+
+def list_place(target, place):
+    return enter(target, "cd %s; find . -name '.pydbattach.*' -printf '%%p %%y %%m %%U %%T@ %%l\\n' | sort" % place)
+
+
+class Watch:
+    """The names in a directory that are opened, made or removed (inotify)."""
+
+    def __init__(self, path):
+        libc = ctypes.CDLL(None)
+        self.fd = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        assert libc.inotify_add_watch(self.fd, path.encode(), 0x20 | 0x100 | 0x200) > 0
+
+    def close(self):
+        names = set(re.findall(rb"\.pydbattach\.[\w.]+", os.read(self.fd, 1 << 20)))
+        os.close(self.fd)
+        return sorted(name.decode() for name in names)
+
+
+def find_library(target):
+    """The file of the library, as it is in the target."""
+    mapped = re.search(r"^(\S+) .*/\.pydbattach\.", support.read_file("/proc/%d/maps" % target.pid), re.M).group(1)
+    return os.stat("/proc/%d/map_files/%s" % (target.pid, mapped))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_planted_names_are_left_alone(place, victim, batch, tmp_path):
+    """They are neither followed nor opened nor removed; a copy that an attach of ours has left there is."""
+    target = victim(name="sleep", blocked=True, prefix=["unshare", "--mount", "--propagation", "private"])
+    for before in PLACES[:PLACES.index(place) + 1]:
+        enter(target, "mount -t tmpfs -o mode=1777%s none %s" % ("" if before == place else ",noexec", before))
+    secret = tmp_path / "secret"
+    secret.write_text("secret\n")
+    enter(target, """cd %s
+        touch -d -1hour .pydbattach.0.so
+        setpriv --reuid %d --regid %d --clear-groups sh -ec '
+            ln -s %s .pydbattach.link.so; mkfifo .pydbattach.fifo.so; mkdir .pydbattach.directory.so
+            echo mine > .pydbattach.file.so; chmod 777 .pydbattach.f*; touch -h -d -1hour .pydbattach.[dfl]*'
+        """ % (place, NOBODY, NOBODY, secret))
+    planted = list_place(target, place)
+    assert planted.count("\n") == 5
+    watch = Watch("/proc/%d/root%s" % (target.pid, place))
+    done = batch("-c", "p 6*7", target.pid)
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    left, own = watch.close()
+    assert left == ".pydbattach.0.so" and re.fullmatch(r"\.pydbattach\.[0-9a-f]{16}\.so", own)
+    assert list_place(target, place) == planted.partition("\n")[2]
+    library = find_library(target)
+    assert (stat.S_IMODE(library.st_mode), library.st_uid, library.st_nlink) == (0o500, 0, 0)
+    assert secret.read_text() == "secret\n"
     target.assert_unharmed()
     target.end()
