@@ -239,14 +239,17 @@ static void remove_stale_copies(const struct plan *plan, int directory) {
         close(listed);
 }
 
-/* A new file that nobody could have prepared, readable by the target's user alone. */
+/* A new file that nobody could have prepared, readable by the target's user alone. 0, or what was wrong with the first place. */
 static int place_copy(const struct plan *plan, const char *image, size_t size, struct copy *copy) {
     char directory[64], *cursor = plan->text;
     uint64_t random = 0;
+    int problem = 0;
     while (!plan_text(&cursor, "place", directory, sizeof directory)) {
         int at = open_beneath_root(plan->pid, directory);
-        if (at < 0)
+        if (at < 0) {
+            problem = problem ? problem : errno;
             continue;
+        }
         if (getrandom(&random, sizeof random, 0) != sizeof random)
             random = now_ms() * 1e6;
         remove_stale_copies(plan, at);
@@ -263,11 +266,13 @@ static int place_copy(const struct plan *plan, const char *image, size_t size, s
                 flock(openat(at, copy->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC), LOCK_SH);     /* held as long as we and the guard live */
                 return 0;
             }
-            unlinkat(at, copy->name, 0);
         }
+        problem = problem ? problem : errno;
+        if (fd >= 0)
+            unlinkat(at, copy->name, 0);
         close(at);
     }
-    return -1;
+    return problem ? problem : ENOENT;
 }
 
 static void remove_copy(struct copy *copy) {
@@ -701,8 +706,10 @@ static int load_library(const char *library, const char *script) {
     if (plan.stub_room < (size_t)(stub_end - stub_start))
         return complain("process %d has no place for the attach stub (no padding after the text of its libraries)", plan.pid);
     uint64_t entry = plan.state ? plan.entry : find_symbol(image, size, "pydb_entry");
-    if (!plan.state && place_copy(&plan, image, size, &copy))
-        return complain("process %d can read none of the places for the library: /tmp, /var/tmp, /dev/shm, its working directory", plan.pid);
+    int problem = plan.state ? 0 : place_copy(&plan, image, size, &copy);
+    if (problem)
+        return complain("process %d: no place takes the library (/tmp, /var/tmp, /dev/shm, /run, its working directory): %s",
+                        plan.pid, strerror(problem));
     if (getrandom(&token, sizeof token, 0) != sizeof token)
         token = now_ms() * 1e6;
     token >>= 1;                /* gdb's integers are signed */

@@ -305,3 +305,40 @@ def test_planted_names_are_left_alone(place, victim, batch, tmp_path):
     assert secret.read_text() == "secret\n"
     target.assert_unharmed()
     target.end()
+
+
+# --- no room for the library
+
+
+FULL = "mount -t tmpfs -o mode=1777,size=64k none %s; head -c 64k /dev/zero > %s/full"
+HOW = {
+    "full": (FULL, "No space left on device"),
+    "small": ("mount -t tmpfs -o mode=1777,size=16k none %s # %s", "No space left on device"),
+    "no file more": ("mount -t tmpfs -o mode=1777,nr_inodes=1 none %s # %s", "No space left on device"),
+    "read-only": ("mount -t tmpfs -o ro none %s # %s", ""),
+}
+
+
+@pytest.mark.parametrize("how", sorted(HOW))
+def test_no_room_for_the_library(how, victim, batch):
+    """Nothing but one line comes of it; when there is room again, the attach works."""
+    target = victim(name="sleep", blocked=True, prefix=["unshare", "--mount", "--propagation", "private"])
+    command, reason = HOW[how]
+    for place in PLACES:
+        enter(target, command % (place, place))
+    enter(target, "mount -o remount,bind,ro /")
+    mappings = support.count_mappings(target.pid)
+    done = batch("-c", "p 6*7", target.pid)
+    assert (done.returncode, done.stdout) == (1, "")
+    places = r"\(/tmp, /var/tmp, /dev/shm, (/run, )?its working directory\)"
+    line = r"no place takes the library %s: " % places if reason else r"has no directory that it could load a library from %s" % places
+    assert re.fullmatch("pydbattach: process %d:? %s%s\n" % (target.pid, line, reason), done.stderr), done.stderr
+    assert support.count_mappings(target.pid) == mappings
+    assert [list_place(target, place) for place in PLACES] == [""] * len(PLACES)
+    target.assert_unharmed()
+    enter(target, "umount /tmp; mount -t tmpfs -o mode=1777 none /tmp")
+    done = batch("-c", "p 6*7", target.pid)
+    assert (done.returncode, done.stdout) == (0, "42\n"), done.stderr
+    assert list_place(target, "/tmp") == ""
+    target.assert_unharmed()
+    target.end()
