@@ -190,6 +190,7 @@ int read_status(const struct target *target, const char *name, struct status *st
 int read_stat(const struct target *target, const char *name, struct thread *thread, unsigned long long *start);
 int read_thread_stat(const struct target *target, struct thread *thread);
 int open_in_root(const struct target *target, const char *path);
+int open_file_in_root(const struct target *target, const char *path);
 const char *name_in_root(const struct target *target, const char *name);
 void print_safely(FILE *to, const char *text);
 double now_ms(void);

@@ -22,7 +22,6 @@
 #include <elfutils/libdwfl.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -31,7 +30,6 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -143,17 +141,6 @@ static int accept_file(struct native *native, const struct module *module, int f
     return -1;
 }
 
-static int open_below_root(const struct target *target, const char *name) {
-    int root = openat(target->proc, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0)
-        return -1;
-    struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
-                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-    int fd = syscall(SYS_openat2, root, name_in_root(target, name), &how, sizeof how);
-    close(root);
-    return fd;
-}
-
 /* The kernel's own code in the process has no file: a copy of its memory is one. */
 static int copy_vdso(struct native *native, const struct module *module) {
     char bytes[VDSO_AT_MOST];
@@ -178,7 +165,7 @@ static int open_module(struct native *native, const struct module *module) {
         return accept_file(native, module, open_core_file(core_of(&target->memory), module->name));
     snprintf(name, sizeof name, "map_files/%lx-%lx", (unsigned long)m->start, (unsigned long)m->end);
     int fd = accept_file(native, module, openat(target->proc, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-    return fd >= 0 ? fd : accept_file(native, module, open_below_root(target, module->name));
+    return fd >= 0 ? fd : accept_file(native, module, open_file_in_root(target, name_in_root(target, module->name)));
 }
 
 /* What ends before the image does: the first mapping of another file, or of none. */

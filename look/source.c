@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * source.c - the source line of a frame, if its file is there and is what the process runs.
  *
- * The name comes from the target's memory, so it is hostile: it is opened below the target's root
- * (openat2, RESOLVE_IN_ROOT: a symbolic link in there must not lead to our files), first as a mere name
- * (O_PATH), and for reading only when that is a regular file. A file whose content or name was changed
+ * The name comes from the target's memory, so it is hostile: see open_file_in_root(). A file whose content or name was changed
  * after the process had started may not be what runs: its lines are shown, marked.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,21 +65,14 @@ static int find_absolute(const struct target *target, const char *name, char *pa
 }
 
 static int open_source(const struct target *target, const char *name, struct stat *info) {
-    char path[8200], own[32];
-    struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    char path[8200];
     if (target->proc < 0 || name[0] == '<' || !name[0] || find_absolute(target, name, path, sizeof path))
         return -1;
-    int root = openat(target->proc, "root", O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
-    int found = root >= 0 ? syscall(SYS_openat2, root, path, &how, sizeof how) : -1;
-    if (found >= 0 && !fstat(found, info) && S_ISREG(info->st_mode) && info->st_size <= SOURCE_AT_MOST) {
-        snprintf(own, sizeof own, "/proc/self/fd/%d", found);
-        fd = open(own, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    }
-    if (found >= 0)
-        close(found);
-    if (root >= 0)
-        close(root);
-    return fd;
+    int fd = open_file_in_root(target, path);
+    if (fd < 0 || (!fstat(fd, info) && info->st_size <= SOURCE_AT_MOST))
+        return fd;
+    close(fd);
+    return -1;
 }
 
 static void index_lines(struct source *source) {

@@ -417,14 +417,32 @@ int check_machine(struct target *target) {
     return 0;
 }
 
-/* A directory as the target would open it: a symbolic link in its root must not lead to our files. */
-int open_in_root(const struct target *target, const char *path) {
+/* A mere name (O_PATH) as the target would find it: a symbolic link in its root must not lead to our files. */
+static int find_in_root(const struct target *target, const char *path, int flags) {
     int root = openat(target->proc, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
         return -1;
-    struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
-                           .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC | flags, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
     int fd = syscall(SYS_openat2, root, path, &how, sizeof how);
     close(root);
+    return fd;
+}
+
+int open_in_root(const struct target *target, const char *path) {
+    return find_in_root(target, path, O_DIRECTORY);
+}
+
+/* For reading, and only when it is a regular file: to open a device or a FIFO may block, or do something. */
+int open_file_in_root(const struct target *target, const char *path) {
+    char own[32];
+    struct stat info;
+    int found = find_in_root(target, path, 0), fd = -1;
+    if (found < 0)
+        return -1;
+    if (!fstat(found, &info) && S_ISREG(info.st_mode)) {
+        snprintf(own, sizeof own, "/proc/self/fd/%d", found);
+        fd = open(own, O_RDONLY | O_CLOEXEC);
+    }
+    close(found);
     return fd;
 }
