@@ -168,7 +168,7 @@ clean_path() {
     clean=''
     while [ "$count" -gt 0 ]; do
         place=$1
-        case $1 in /*) good=:$1 ;; *) good='' ;; esac
+        case $1 in /*) good=:$1 ;; *) good='' place='' ;; esac
         while [ -n "$place" ]; do
             case $newline$bad$newline in *"$newline$place$newline"*) good='' ;; esac
             place=${place%/*}

@@ -131,6 +131,24 @@ static char process_state(int pid) {
     return end && end[1] ? end[2] : 0;
 }
 
+/* Does somebody trace it, now and then? A sampler does so for a moment only, a hundred times in a second. */
+static int has_tracer(int pid) {
+    char path[64], text[4096];
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    for (int look = 0; look < 100; look++) {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+        if (fd >= 0)
+            close(fd);
+        text[n > 0 ? n : 0] = 0;
+        char *tracer = strstr(text, "TracerPid:\t");
+        if (tracer && atoi(tracer + strlen("TracerPid:\t")))
+            return 1;
+        usleep(1000);
+    }
+    return 0;
+}
+
 /* ---- the plan ---- */
 
 static uint64_t plan_number(const struct plan *plan, const char *name) {
@@ -583,6 +601,9 @@ static int explain_gdb(const struct plan *plan, int said, int log) {
         last = line;
     /* A candidate that ended between look and gdb is no failure: look again. */
     if (strstr(last ? last : "", "No such process") || strstr(last ? last : "", "ptrace: No such"))
+        return EXIT_MOVED;
+    /* Nor is one that somebody else traced just then: look says who, or finds the moment between. */
+    if (strstr(last ? last : "", "Operation not permitted") && has_tracer(plan->pid))
         return EXIT_MOVED;
     return complain("gdb could not attach to process %d: %s", plan->pid, last ? last : "it said nothing");
 }

@@ -363,7 +363,7 @@ class Attach:
         self.marks = getattr(self, "marks", 0) + 1
         mark = "'mark %d'" % self.marks
         self.send("%s\np %s\n" % (line, mark))
-        shown = self.expect("\n" + mark + "\r?\n")
+        shown = self.expect(r"(?:\n|\(Pdb\) )" + mark + "\r?\n")
         self.prompt()
         rows = [row for row in shown.split("\n")[1:] if mark not in row and not row.startswith(("(Pdb) ", "(com) "))     # echoes
                 and not row.endswith(" and waits for `continue`")]
