@@ -27,6 +27,7 @@ VICTIMS = os.path.join(HERE, "victims")
 
 PROMPT = "(Pdb) "
 # The prompt at the end of what the terminal has shown, colours and readline's escapes around it allowed.
+ANSWER = r"(?:\n|\(Pdb\) (?:\r|\x1b\[[?0-9;]*[a-zA-Z])*)%s\r?\n"      # of a line of its own, or behind a prompt that was drawn again
 PROMPT_AT_END = r"\(Pdb\) (?:\x1b\[[0-9;?]*[a-zA-Z])*$"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\x07]*\x07")
 
@@ -363,7 +364,7 @@ class Attach:
         self.marks = getattr(self, "marks", 0) + 1
         mark = "'mark %d'" % self.marks
         self.send("%s\np %s\n" % (line, mark))
-        shown = self.expect(r"(?:\n|\(Pdb\) )" + mark + "\r?\n")
+        shown = self.expect(ANSWER % mark)
         self.prompt()
         rows = [row for row in shown.split("\n")[1:] if mark not in row and not row.startswith(("(Pdb) ", "(com) "))     # echoes
                 and not row.endswith(" and waits for `continue`")]

@@ -38,7 +38,7 @@ def ask(session, line):
     session.marks = getattr(session, "marks", 0) + 1
     mark = "'mark %d'" % session.marks
     session.send("%s\np %s\n" % (line, mark))
-    shown = session.expect(r"(?:\n|\(Pdb\) )" + mark + "\r?\n")
+    shown = session.expect(support.ANSWER % mark)
     session.prompt()
     return "".join(row + "\n" for row in shown.splitlines()[1:]
                    if row and mark not in row and not re.match(r"\((Pdb|com)\) |" + WAITS[:-6], row))
