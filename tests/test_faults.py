@@ -248,6 +248,16 @@ def test_thread_that_does_not_run_the_stub_is_named(machine, targets, home):
     assert machines.judge(target, home)[1] == []
 
 
+def test_wall_clock_that_jumps(machine, targets, home):
+    """By hours, each time that one of us or the target looks at it: no deadline is told by it."""
+    target = targets(pythons.ONE, env={"LD_PRELOAD": machine.shim, "STEPS_CLOCK": "1"}).get()
+    for _ in range(3):
+        with machine.attach(target, home, STEPS_CLOCK="1") as trial:
+            status, said, complaint = trial.finish()
+        assert status == 0 and said.endswith("\n42\n"), complaint
+    assert machines.judge(target, home)[1] == []
+
+
 def test_copy_of_an_attach_that_was_killed_is_removed_by_a_later_one(machine, targets, home):
     target = targets(pythons.ONE)
     with machine.attach(target.get(), home, machines.Step("pydbload pipe", "before", 1)) as trial:
