@@ -300,6 +300,16 @@ static void show(struct dump *dump) {
         show_text(dump, error);
 }
 
+/* A process that is ending is many things for a moment: has no memory, no interpreter, or a first thread less. */
+static void await_end(struct target *target) {
+    struct thread thread;
+    for (int looks = 0; looks < 50 && !is_gone(target); looks++) {
+        if (read_stat(target, "stat", &thread, NULL) || !(thread.flags & PF_EXITING))
+            return;
+        usleep(2000);
+    }
+}
+
 /* What happened while we looked explains more than what we found. */
 static void check_gone(struct target *target, int read_some) {
     if (core_of(&target->memory) || !is_gone(target))
@@ -329,6 +339,8 @@ static int dump_in_child(struct target *target) {
     int failed = read_all(&dump);
     if (core_of(&target->memory))
         explain_core(target, options->core, failed, &dump.time);
+    else if (failed)
+        await_end(target);
     check_gone(target, dump.thread_count > 0);
     int stranger = skip_strangers && is_stranger(target) && !dump.thread_count;
     if (!stranger)
@@ -398,8 +410,13 @@ static int take_other_thread(struct target *target) {
 static int find_target(struct target *target, pid_t pid) {
     int reader = pid;
     if (find_process(target, pid, 0)
-        && (strcmp(target->refusal.brief, "first thread has ended") || (reader = take_other_thread(target)) < 0))
+        && (strcmp(target->refusal.brief, "first thread has ended") || (reader = take_other_thread(target)) < 0)) {
+        if (!strcmp(target->refusal.brief, "first thread has ended")) {
+            await_end(target);
+            check_gone(target, 0);
+        }
         return -1;
+    }
     int failed = ask_permission(target);
     target->memory.pid = reader;
     return failed;

@@ -87,6 +87,8 @@ enum thread_class {             /* the order in which they are taken */
     NEVER,                      /* must not be borrowed */
 };
 
+#define PF_EXITING 0x4          /* in flags: the thread is ending */
+
 struct thread {
     pid_t tid;
     char state;                 /* of /proc/PID/task/TID/stat */

@@ -44,7 +44,6 @@
 #define HEAP_AT_MOST (64ull << 20)      /* glibc: heaps of threads begin at multiples of this, with their arena */
 
 /* Flags of /proc/PID/task/TID/stat (the kernel's sched.h). */
-#define PF_EXITING 0x4
 #define PF_IO_WORKER 0x10
 #define PF_USER_WORKER 0x4000
 
