@@ -159,7 +159,7 @@ static int is_stale(const char *home) {
     int fd = openat(top, "look", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *sources = fd >= 0 ? fdopendir(fd) : NULL;
     if (!stat("/proc/self/exe", &own))
-        stale = is_newer(top, "Makefile", &own) || is_newer(top, "wire.h", &own);
+        stale = is_newer(top, "Makefile", &own) || is_newer(top, "steps.h", &own) || is_newer(top, "wire.h", &own);
     while (sources && !stale && (entry = readdir(sources))) {
         const char *dot = strrchr(entry->d_name, '.');
         stale = dot && (!strcmp(dot, ".c") || !strcmp(dot, ".h")) && is_newer(fd, entry->d_name, &own);

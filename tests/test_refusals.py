@@ -368,14 +368,17 @@ def test_gdb_missing(victim, refused, tmp_path):
             target=target.pid, env={"PATH": make_path_without(tmp_path / "bin", "gdb")})
 
 
+def copy_checkout(place, *without):
+    place.mkdir()
+    copy = 'top=$0 place=$1; shift; tar "$@" -C "$top" -cf - . | tar --no-same-owner -C "$place" -xf -'
+    subprocess.run(["sh", "-c", copy, support.TOP, str(place)] + ["--exclude=./" + name for name in (".git",) + without], check=True)
+    return place
+
+
 @pytest.fixture
 def fresh_copy(tmp_path):
     """A checkout where nothing has been built, under a name that wants quoting."""
-    place = tmp_path / "it's a \"new\" $HOME checkout"
-    place.mkdir()
-    copy = 'tar --exclude=./build --exclude=./.git -C "$0" -cf - . | tar --no-same-owner -C "$1" -xf -'
-    subprocess.run(["sh", "-c", copy, support.TOP, str(place)], check=True)
-    return place
+    return copy_checkout(tmp_path / "it's a \"new\" $HOME checkout", "build")
 
 
 @pytest.mark.parametrize("missing", [["gcc", "cc"], ["make"]], ids=["gcc", "make"])
@@ -443,11 +446,7 @@ def test_root_takes_no_program_from_where_others_can_write(entry, victim, batch,
 @pytest.fixture
 def built_copy(tmp_path):
     """A checkout where all has been built."""
-    place = tmp_path / "a built checkout"
-    place.mkdir()
-    copy = 'tar --exclude=./.git -C "$0" -cf - . | tar --no-same-owner -C "$1" -xf -'
-    subprocess.run(["sh", "-c", copy, support.TOP, str(place)], check=True)
-    return place
+    return copy_checkout(tmp_path / "a built checkout")
 
 
 @pytest.mark.parametrize("change", ["mode", "owner"])
@@ -468,9 +467,10 @@ def test_root_does_not_dump_with_what_others_can_write(what, change, victim, bat
     target.assert_unharmed()
 
 
-def test_dump_builds_what_is_older_than_its_source(victim, batch, built_copy):
+@pytest.mark.parametrize("name", ["look/lines.c", "steps.h"])
+def test_dump_builds_what_is_older_than_its_source(name, victim, batch, built_copy):
     target = victim(name="sleep", blocked=True)
-    source = built_copy / "look" / "lines.c"
+    source = built_copy / name
     source.write_text(source.read_text())
     for said in ("pydbattach: building ...\n", ""):
         done = batch("--dump", "--no-fold", target.pid, launcher=str(built_copy / "pydbattach.sh"), seconds=600,
