@@ -12,6 +12,9 @@
 
 #define TRIES 100               /* attaches in one gdb, half a millisecond each; then look again */
 
+#define HAS_LOCK "another session is attached to process %d: pid %d"
+#define NO_GDB "gdb has not attached to process %d within %d s; let go"
+
 /*       step, ms,            what is undone                                    the line */
 #define STEPS(STEP) \
     /* pydblook: reads */ \
@@ -21,16 +24,16 @@
          "no thread of process %d can be borrowed for the attach (%s)") \
     /* pydbload: lock, gdb under its guard, the stub, the library */ \
     STEP(LOCK, 1000, "nothing was done", \
-         "another session is attached to process %d: pid %d") \
+         HAS_LOCK) \
     STEP(LOCK_GDB, 10000, "nothing was done; a gdb or guard that is about to end has the lock", \
-         "another session is attached to process %d: pid %d") \
+         HAS_LOCK) \
     STEP(GDB, 8000, "gdb, asleep all the time, is killed (it never calls the target); a target that it has left stopped is continued", \
-         "gdb has not attached to process %d within %d s; let go") \
+         NO_GDB) \
     STEP(GDB_RUNS, 20000, "the same, of a gdb that is at work", \
-         "gdb has not attached to process %d within %d s; let go") \
+         NO_GDB) \
     STEP(GDB_ENDS, 600, "gdb is killed: the library has answered, and all that is left to gdb is to end", "") \
     STEP(GUARD, 22000, "guard and gdb hang: gdb is killed by us, the target continued", \
-         "gdb has not attached to process %d within %d s; let go") \
+         NO_GDB) \
     STEP(STUB, 2000, "nothing: the stub needs nobody, the library finds no client and closes by itself", \
          "thread %d of process %d has not run the attach stub within %d s; let go") \
     STEP(LIBRARY, 10000, "the copy is removed; a dlopen that comes late finds no client and closes", \

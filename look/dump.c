@@ -306,7 +306,7 @@ static void await_end(struct target *target) {
     for (int looks = 0; looks < 50 && !is_gone(target); looks++) {
         if (read_stat(target, "stat", &thread, NULL) || !(thread.flags & PF_EXITING))
             return;
-        usleep(2000);
+        sleep_ms(2);
     }
 }
 
@@ -409,13 +409,14 @@ static int take_other_thread(struct target *target) {
 /* May it be read? As for an attach, but for what does not matter here. */
 static int find_target(struct target *target, pid_t pid) {
     int reader = pid;
-    if (find_process(target, pid, 0)
-        && (strcmp(target->refusal.brief, "first thread has ended") || (reader = take_other_thread(target)) < 0)) {
-        if (!strcmp(target->refusal.brief, "first thread has ended")) {
+    if (find_process(target, pid, 0)) {
+        if (strcmp(target->refusal.brief, "first thread has ended"))
+            return -1;
+        if ((reader = take_other_thread(target)) < 0) {
             await_end(target);
             check_gone(target, 0);
+            return -1;
         }
-        return -1;
     }
     int failed = ask_permission(target);
     target->memory.pid = reader;

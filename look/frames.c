@@ -13,10 +13,10 @@
  * or interpreter, code None or of no function), and frames that have not got to their first instruction.
  *
  * Threads run while we read. What was read under a seal of the GIL (runtime.c) was still, and so was a thread that
- * has not come to a processor (kernel.c). The stack of the GIL's holder, and all where there is no seal, are compared: each frame is read several times, and all must be
- * the same but for the instruction of the innermost one: it is running, and every value is a true one. A mixture
- * of two moments may come twice, but hardly a dozen times. When a stack never stands still, the outer frames
- * that did are kept and the thread is marked as incomplete.
+ * has not come to a processor (kernel.c). The stack of the GIL's holder, and all where there is no seal, are
+ * compared: each frame is read several times, and all must be the same but for the instruction of the innermost
+ * one: it is running, and every value is a true one. A mixture of two moments may come twice, but hardly a dozen
+ * times. When a stack never stands still, the outer frames that did are kept and the thread is marked as incomplete.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -195,10 +195,11 @@ int open_in_root(const struct target *target, const char *path);
 int open_file_in_root(const struct target *target, const char *path);
 const char *name_in_root(const struct target *target, const char *name);
 void print_safely(FILE *to, const char *text);
-double now_ms(void);
 void tell_time(const char *step);
 
 /* states.c */
+double now_ms(void);
+void sleep_ms(int ms);
 int read_threads(struct target *target);
 int check_stopped(struct target *target);
 int check_frozen(struct target *target);

@@ -5,19 +5,11 @@
  * gdb would take what follows for a command.
  */
 #define _GNU_SOURCE
-#include <poll.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../steps.h"
 #include "look.h"
-
-double now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
-}
 
 #define DLOPEN_INSIDE "__libc_dlopen_mode"      /* glibc before 2.34, program without libdl */
 
@@ -119,7 +111,7 @@ int print_plan(struct target *target, const struct options *options) {
     int count = choose_threads(target, &places, chosen);
     /* The only thread may be the parent in a vfork(), or in a signal handler, for some milliseconds. */
     for (double end = now_ms() + THREAD_MS; count == 0 && now_ms() < end; ) {
-        poll(NULL, 0, ROUND_MS);
+        sleep_ms(ROUND_MS);
         target->thread_count = target->waiting = 0;
         count = read_threads(target) ? -1 : choose_threads(target, &places, chosen);
     }

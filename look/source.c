@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * source.c - the source line of a frame, if its file is there and is what the process runs.
  *
- * The name comes from the target's memory, so it is hostile: see open_file_in_root(). A file whose content or name was changed
- * after the process had started may not be what runs: its lines are shown, marked.
+ * The name comes from the target's memory, so it is hostile: see open_file_in_root(). A file whose content or
+ * name was changed after the process had started may not be what runs: its lines are shown, marked.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

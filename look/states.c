@@ -21,7 +21,13 @@
 #define D_LOOKS 25              /* a thread in state D at all of so many looks ... */
 #define D_PAUSE_MS 4            /* ... so far apart is there for good */
 
-static void sleep_ms(int ms) {
+double now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
+
+void sleep_ms(int ms) {
     struct timespec t = {0, ms * 1000000l};
     nanosleep(&t, NULL);
 }

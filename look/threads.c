@@ -29,7 +29,6 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -321,7 +320,7 @@ static int watch_thread(struct target *target, struct thread *chosen, int count,
     struct thread *kept = &chosen[which];
     for (int look = 0; look < WATCHES && count < CANDIDATES_AT_MOST; look++) {
         struct thread seen = *kept;
-        poll(NULL, 0, 1);
+        sleep_ms(1);
         if (read_call(target, &seen) || !is_in_safe_call(target, &seen))
             continue;
         int known = 0;
