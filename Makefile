@@ -15,8 +15,8 @@ LIBRARY_FLAGS = -shared -fPIC -O2 -nostdlib -Wl,-z,undefs -fno-stack-protector -
 SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 LOOK    = $(wildcard look/*.c look/*.h) steps.h wire.h Makefile
-LOAD    = $(wildcard load/*.c load/*.h load/*.S) steps.h wire.h Makefile
-CLIENT  = $(wildcard client/*.c client/*.h) steps.h wire.h Makefile
+LOAD    = $(wildcard load/*.c load/*.h load/*.S) pipe_end.h steps.h wire.h Makefile
+CLIENT  = $(wildcard client/*.c client/*.h) pipe_end.h steps.h wire.h Makefile
 LIBRARY = pyinjectcode.c pyenter.c pyenter.h steps.h wire.h Makefile
 
 PROGRAMS = build/pydblook build/pydbdump build/pydbload build/pydbclient build/pyinjectcode.so
@@ -85,11 +85,11 @@ build/asan/locals-fuzz: $(filter-out look/pydblook.c,$(LOOK)) tests/unit/locals_
 FUZZ = $(SANITIZE) -fsanitize=fuzzer
 build/asan/fuzz-library build/asan/fuzz-client: CC = clang
 build/asan/fuzz-library: INCLUDED = pyinjectcode.c
-build/asan/fuzz-library: $(LIBRARY) tests/unit/fuzz_library.c
+build/asan/fuzz-library: $(LIBRARY) tests/unit/fuzz_library.c tests/unit/fuzz_frames.h
 	$(call compile,$(FUZZ),-ldl)
 
 build/asan/fuzz-client: INCLUDED = client/pydbclient.c $(addprefix client/,answer.c channel.c output.c savefile.c session.c text.c)
-build/asan/fuzz-client: $(CLIENT) tests/unit/fuzz_client.c
+build/asan/fuzz-client: $(CLIENT) tests/unit/fuzz_client.c tests/unit/fuzz_frames.h
 	$(call compile,$(FUZZ),-lreadline)
 
 # The library linked into a Python program: tests/unit/test_library.py.

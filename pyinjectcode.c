@@ -502,7 +502,7 @@ static int read_exactly(void *buffer, size_t size, long ms) {
 }
 
 static struct frame *read_frame(long ms) {
-    static const char kinds[] = {WIRE_SOURCE, WIRE_START, WIRE_LINE, WIRE_EOF, WIRE_INTERRUPT, WIRE_DETACH, WIRE_COMPLETE, WIRE_SIZE};
+    static const char kinds[] = WIRE_CLIENT_KINDS;
     char head[WIRE_HEADER];
     uint32_t size;
     if (read_exactly(head, WIRE_HEADER, ms) || !memchr(kinds, head[0], sizeof kinds))

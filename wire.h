@@ -28,6 +28,7 @@ enum {
     WIRE_COMPLETE = 'C',   /* begin, 0, end (decimal byte offsets into line), 0, line; answered by WIRE_MATCHES */
     WIRE_SIZE = 'W',       /* the terminal: "columns rows" (decimal) */
 };
+#define WIRE_CLIENT_KINDS {WIRE_SOURCE, WIRE_START, WIRE_LINE, WIRE_EOF, WIRE_INTERRUPT, WIRE_DETACH, WIRE_COMPLETE, WIRE_SIZE}
 /* Options of WIRE_START, one a line, in any order, each at most once but for "rc":
  *   thread SELECTOR     the thread to go to: number, ident, native id or name; without it the main one
  *   pid PID             the process id as the user knows it (the target may be in another namespace)
@@ -49,6 +50,8 @@ enum {
     WIRE_SAVE = 'B',       /* what `breaks save` writes: a phrase for people ("3 breakpoints"), 0, text; only while such a line runs */
     WIRE_BYE = 'X',        /* the target has undone everything; empty. Then it closes the channel */
 };
+#define WIRE_TARGET_KINDS {WIRE_ALIVE, WIRE_OUTPUT, WIRE_CODE, WIRE_NOTICE, WIRE_ERROR, WIRE_READ, WIRE_MATCHES, WIRE_STATE, \
+                           WIRE_DUMP, WIRE_SAVE, WIRE_BYE}
 
 /* How the library tells from inside the target what it has reached. Written by the library,
  * read from outside through /proc/PID/mem. Symbol: pydb_state. Phases only grow within a generation. */

@@ -2,10 +2,8 @@
  * SPDX-License-Identifier: MIT
  *
  * The library in the target has made two pipes; struct pydb_state in the target's memory has the
- * numbers of their ends. We open these through /proc/PID/fd. What the target says there is not
- * trusted: a number may name any of its files, and as root we would open for writing what the target
- * can only read. So a descriptor is first taken with O_PATH, which opens nothing, and must be
- * an anonymous pipe, the very one that the library has made: the program may have reused the number. Both ends are non-blocking: a frame may come and go in pieces.
+ * numbers of their ends. We open these through /proc/PID/fd (pipe_end.h). Both are non-blocking: a frame
+ * may come and go in pieces.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -14,40 +12,15 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "../pipe_end.h"
 #include "client.h"
 
-#define PIPE_FILESYSTEM 0x50495045
 #define READ_SIZE 65536
 #define MOST_UNREAD (2 * (WIRE_MAX + WIRE_HEADER))
 
-static const char target_kinds[] = {WIRE_ALIVE, WIRE_OUTPUT, WIRE_CODE, WIRE_NOTICE, WIRE_ERROR,
-                                    WIRE_READ, WIRE_MATCHES, WIRE_STATE, WIRE_DUMP, WIRE_SAVE, WIRE_BYE};
-
-/* An end of our pipe in the target, opened; -1 and errno if the number is that of something else. */
-static int open_end(pid_t pid, int number, uint64_t node, int flags) {
-    char path[64];
-    struct stat status;
-    struct statfs system;
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)pid, number);
-    int name = open(path, O_PATH | O_CLOEXEC);
-    if (name < 0)
-        return -1;
-    int fd = -1;
-    if (fstat(name, &status) < 0 || !S_ISFIFO(status.st_mode) || status.st_ino != node || fstatfs(name, &system) < 0 ||
-        system.f_type != PIPE_FILESYSTEM) {
-        errno = EBADF;
-    } else {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", name);
-        fd = open(path, flags | O_NONBLOCK | O_CLOEXEC);
-    }
-    int error = errno;
-    close(name);
-    errno = error;
-    return fd;
-}
+static const char target_kinds[] = WIRE_TARGET_KINDS;
 
 /* The frame at position at of the input: 1 if it is there, 0 not yet, -1 if it is none of ours. */
 static int frame_at(const struct channel *channel, size_t at, struct frame *frame) {
@@ -100,9 +73,9 @@ enum channel_trouble channel_open(struct channel *channel, pid_t pid, uint64_t a
         return CHANNEL_NOT_YET;
 
     memset(channel, 0, sizeof *channel);
-    channel->to_target = open_end(pid, state.in_write, state.in_node, O_WRONLY);
+    channel->to_target = open_pipe_end(pid, state.in_write, state.in_node, O_WRONLY);
     *error = errno;
-    channel->from_target = open_end(pid, state.out_read, state.out_node, O_RDONLY);
+    channel->from_target = open_pipe_end(pid, state.out_read, state.out_node, O_RDONLY);
     if (channel->from_target < 0)
         *error = errno;
     if (channel->to_target >= 0 && channel->from_target >= 0)

@@ -21,7 +21,6 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <signal.h>
@@ -35,11 +34,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "../pipe_end.h"
 #include "../steps.h"
 #include "../wire.h"
 
@@ -115,36 +114,34 @@ static int read_target(int pid, uint64_t address, void *buffer, size_t size) {
     return process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)size ? 0 : -1;
 }
 
+/* A small file of /proc/PID as text; "" if it cannot be read. */
+static void read_proc(int pid, const char *name, char *text, size_t size) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, size - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+}
+
 /* The state letter of /proc/PID/stat, 0 if the process is gone. */
 static char process_state(int pid) {
-    char path[64], text[512];
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t n = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (n <= 0)
-        return 0;
-    text[n] = 0;
+    char text[512];
+    read_proc(pid, "stat", text, sizeof text);
     char *end = strrchr(text, ')');
     return end && end[1] ? end[2] : 0;
 }
 
 /* Does somebody trace it, now and then? A sampler does so for a moment only, a hundred times in a second. */
 static int has_tracer(int pid) {
-    char path[64], text[4096];
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    char text[4096];
     for (int look = 0; look < 100; look++) {
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-        if (fd >= 0)
-            close(fd);
-        text[n > 0 ? n : 0] = 0;
+        read_proc(pid, "status", text, sizeof text);
         char *tracer = strstr(text, "TracerPid:\t");
         if (tracer && atoi(tracer + strlen("TracerPid:\t")))
             return 1;
-        usleep(1000);
+        sleep_us(1000);
     }
     return 0;
 }
@@ -402,34 +399,21 @@ static void end_gdb(int pid) {
         ssize_t n = other > 0 ? readlink(path, link, sizeof link - 1) : -1;
         if (n <= 0 || (link[n] = 0, strcmp(link, want)))
             continue;
-        snprintf(path, sizeof path, "/proc/%d/comm", other);
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        if (fd >= 0 && read(fd, link, 4) == 4 && !memcmp(link, "gdb\n", 4))
+        read_proc(other, "comm", link, sizeof link);
+        if (!strcmp(link, "gdb\n"))
             kill(other, SIGKILL);
-        if (fd >= 0)
-            close(fd);
     }
     if (all)
         closedir(all);
 }
 
-/* The number comes from the target: what has it must be a pipe, the one that the library has made, before it is
- * opened for writing (see client/channel.c). */
 static void tell_detach(int pid, const struct pydb_state *state) {
-    char path[64], frame[WIRE_HEADER] = {WIRE_DETACH, 0, 0, 0, 0};
-    struct stat info;
-    struct statfs system;
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, state->in_write);
-    int name = open(path, O_PATH | O_CLOEXEC), fd = -1;
-    if (name >= 0 && !fstat(name, &info) && S_ISFIFO(info.st_mode) && info.st_ino == state->in_node
-        && !fstatfs(name, &system) && system.f_type == PIPEFS_MAGIC) {
-        snprintf(path, sizeof path, "/proc/self/fd/%d", name);
-        fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
-    }
-    if (fd >= 0 && write_all(fd, frame, sizeof frame) == 0)
-        close(fd);
-    if (name >= 0)
-        close(name);
+    static const char frame[WIRE_HEADER] = {WIRE_DETACH, 0, 0, 0, 0};
+    int fd = open_pipe_end(pid, state->in_write, state->in_node, O_WRONLY);
+    if (fd < 0)
+        return;
+    write_all(fd, frame, sizeof frame);
+    close(fd);
 }
 
 /* Until a client has taken the channel. If launcher and client have died before, which frees the lock,
@@ -456,13 +440,8 @@ static void watch_library(const struct plan *plan, uint64_t token) {
 
 /* How long the first thread of a process has been on a processor, in ns; 0 if it cannot be told. */
 static unsigned long long read_run_time(int pid) {
-    char path[64], text[64] = "";
-    snprintf(path, sizeof path, "/proc/%d/schedstat", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && read(fd, text, sizeof text - 1) < 0)
-        text[0] = 0;
-    if (fd >= 0)
-        close(fd);
+    char text[64];
+    read_proc(pid, "schedstat", text, sizeof text);
     return strtoull(text, NULL, 10);
 }
 
@@ -556,14 +535,19 @@ static void name_place(int pid, uint64_t address, char *name, size_t size) {
         fclose(maps);
 }
 
+/* The end of what gdb has said: each try has said something, and the last one says where it stands. */
+static void read_log_end(int log, char *text, size_t size) {
+    struct stat info = {0};
+    fstat(log, &info);
+    ssize_t n = pread(log, text, size - 1, info.st_size < (off_t)size ? 0 : info.st_size - (off_t)(size - 1));
+    text[n > 0 ? n : 0] = 0;
+}
+
 /* Where the threads were in the last round, for the launcher: "thread 42 in libc.so.6, thread 43 in system call 12". */
 static void tell_threads(int pid, int log) {
     char text[8192], place[128], *save;
-    struct stat info = {0};
-    fstat(log, &info);          /* each try has said something; the last round is at the end */
-    ssize_t n = pread(log, text, sizeof text - 1, info.st_size < (off_t)sizeof text ? 0 : info.st_size - (sizeof text - 1));
     int told = 0;
-    text[n > 0 ? n : 0] = 0;
+    read_log_end(log, text, sizeof text);
     for (char *line = strtok_r(text, "\n", &save); line && told < 3; line = strtok_r(NULL, "\n", &save)) {
         int tid, handler;
         long call;
@@ -610,12 +594,10 @@ static int explain_gdb(const struct plan *plan, int said, int log) {
 
 /* The thread that gdb has let into the stub, by its last words; 0: it has said nothing. */
 static int find_borrowed(int log) {
-    char text[256] = "", *at = NULL;
-    struct stat info = {0};
+    char text[256];
     int tid = 0;
-    fstat(log, &info);
-    if (pread(log, text, sizeof text - 1, info.st_size < (off_t)sizeof text ? 0 : info.st_size - (sizeof text - 1)) > 0)
-        at = strstr(text, "# took ");
+    read_log_end(log, text, sizeof text);
+    const char *at = strstr(text, "# took ");
     return at && sscanf(at, "# took %d", &tid) == 1 ? tid : 0;
 }
 
@@ -769,13 +751,9 @@ static int load_library(const char *library, const char *script) {
 
 /* Others may wait for the lock just as we do, with the same file open: only the one that has it has a line about it. */
 static int has_lock(int pid) {
-    char path[64], text[1024];
-    snprintf(path, sizeof path, "/proc/%d/fdinfo/%d", pid, LOCK_FD);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = 0;
+    char name[32], text[1024];
+    snprintf(name, sizeof name, "fdinfo/%d", LOCK_FD);
+    read_proc(pid, name, text, sizeof text);
     return strstr(text, "\nlock:") != NULL;
 }
 
@@ -800,13 +778,9 @@ static int find_holder(int pid) {
 }
 
 static int is_gdb_or_guard(int pid) {
-    char path[64], name[16] = "";
-    snprintf(path, sizeof path, "/proc/%d/comm", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int is = fd >= 0 && read(fd, name, sizeof name - 1) > 0 && (!strcmp(name, "gdb\n") || !strcmp(name, "pydbload\n"));
-    if (fd >= 0)
-        close(fd);
-    return is;
+    char name[16];
+    read_proc(pid, "comm", name, sizeof name);
+    return !strcmp(name, "gdb\n") || !strcmp(name, "pydbload\n");
 }
 
 /* A gdb or guard that still has it is about to end, late on a loaded machine: the session before may be over. */

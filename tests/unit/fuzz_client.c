@@ -113,11 +113,12 @@ static int fuzz_open(const char *path, int flags, ...) {
 #include "client/answer.c"
 #include "client/savefile.c"
 #include "client/text.c"
+#include "fuzz_frames.h"
 
 enum { MANNER_UTF8 = 1, MANNER_COLOURS = 2, MANNER_TTY = 4, MANNER_FRAMED = 8, MANNER_EXITED = 16, MANNER_EMPTY_FILE = 32 };
 enum { HEAD = 6, TURNS = 4 };
 
-static const char client_kinds[] = {WIRE_SOURCE, WIRE_START, WIRE_LINE, WIRE_EOF, WIRE_INTERRUPT, WIRE_DETACH, WIRE_COMPLETE, WIRE_SIZE};
+static const char client_kinds[] = WIRE_CLIENT_KINDS;
 static const char typed[] = "p 1\nbreaks save bps\n breaks  load ~/bps \nbreaks load \n\nbreaks save a\xc3\xa4\xff\np 2\n";
 
 /* ESC [ digits and semicolons m: a colour of ours. */
@@ -166,22 +167,6 @@ static void judge_sent(void) {
     }
 }
 
-/* The input as frames whose lengths are right. */
-static char *make_frames(const uint8_t *data, size_t size, size_t *total) {
-    char *frames = malloc(3 * size + WIRE_HEADER), *end = frames;
-    while (frames && size > 3) {
-        uint32_t length = (data[1] | data[2] << 8) % (size - 2);
-        *end++ = target_kinds[data[0] % sizeof target_kinds];
-        memcpy(end, &length, 4);
-        memcpy(end + 4, data + 3, length);
-        end += 4 + length;
-        data += 3 + length;
-        size -= 3 + length;
-    }
-    *total = (size_t)(end - frames);
-    return frames;
-}
-
 static void happen(struct session *s, uint8_t what) {
     struct buffer words = {0};
     if (what < 16) {
@@ -218,7 +203,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct session s = {.options = &options, .history = -1, .signals = -1, .colours = manner & MANNER_COLOURS,
                         .process = manner & MANNER_EXITED ? PROCESS_HAS_EXITED : PROCESS_LIVES,
                         .manner = manner & MANNER_UTF8 ? TEXT_UTF8 : 0, .input_ended = true};
-    char *frames = manner & MANNER_FRAMED ? make_frames(data + HEAD, size - HEAD, &input_left) : NULL;
+    char *frames = manner & MANNER_FRAMED ? make_frames(data + HEAD, size - HEAD, target_kinds, sizeof target_kinds, &input_left) : NULL;
     input = frames ? frames : (const char *)data + HEAD;
     input_left = frames ? input_left : size - HEAD;
     longest_read = data[5] ? data[5] : READ_SIZE;

@@ -59,10 +59,11 @@ static int fuzz_clock(clockid_t clock, struct timespec *time) {
 #define poll(...) fuzz_poll(__VA_ARGS__)
 #include "pyinjectcode.c"
 #undef read
+#include "fuzz_frames.h"
 
 enum { MANNER_FRAMED = 1, MANNER_FAILS = 2, HEAD = 2 };
 
-static const char client_kinds[] = {WIRE_SOURCE, WIRE_START, WIRE_LINE, WIRE_EOF, WIRE_INTERRUPT, WIRE_DETACH, WIRE_COMPLETE, WIRE_SIZE};
+static const char client_kinds[] = WIRE_CLIENT_KINDS;
 
 /* ---- the frames as they were sent, and as they arrive ---- */
 
@@ -222,22 +223,6 @@ static void set_up_python(void) {
     payload_modules = &forever;
 }
 
-/* The input as frames whose lengths are right. */
-static char *make_frames(const uint8_t *data, size_t size, size_t *total) {
-    char *frames = malloc(3 * size + WIRE_HEADER), *end = frames;
-    while (frames && size > 3) {
-        uint32_t length = (data[1] | data[2] << 8) % (size - 2);
-        *end++ = client_kinds[data[0] % sizeof client_kinds];
-        memcpy(end, &length, 4);
-        memcpy(end + 4, data + 3, length);
-        end += 4 + length;
-        data += 3 + length;
-        size -= 3 + length;
-    }
-    *total = (size_t)(end - frames);
-    return frames;
-}
-
 /* What the keeper has queued. */
 static void add_arrived(void) {
     for (struct frame *frame = queue_head; frame; frame = frame->next) {
@@ -265,7 +250,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     manner = data[0];
     longest_read = data[1];
     reads = 0;
-    char *frames = manner & MANNER_FRAMED ? make_frames(data + HEAD, size - HEAD, &input_left) : NULL;
+    char *frames = manner & MANNER_FRAMED ? make_frames(data + HEAD, size - HEAD, client_kinds, sizeof client_kinds, &input_left) : NULL;
     input_left = frames ? input_left : size - HEAD;
     input = frames ? frames : (const char *)data + HEAD;
     sent = arrived = (struct sum){0};
