@@ -357,16 +357,23 @@ class Attach:
         # The echo: readline may show the start of the line once more, but it ends with its newline.
         return shown.split("\n", 1)[1] if "\n" in shown else shown
 
-    def ask(self, line):
-        """As cmd(), where notices about other threads may come at any time, and show the prompt again: the end of
-        the answer is told by a second line. Notices that a thread waits are left out."""
+    marks = 0
+
+    def rows_of(self, line):
+        """Type a line, and a second one that tells where its answer ends: the rows shown between, echoes and all."""
         __tracebackhide__ = True
-        self.marks = getattr(self, "marks", 0) + 1
+        self.marks += 1
         mark = "'mark %d'" % self.marks
         self.send("%s\np %s\n" % (line, mark))
         shown = self.expect(ANSWER % mark)
         self.prompt()
-        rows = [row for row in shown.split("\n")[1:] if mark not in row and not row.startswith(("(Pdb) ", "(com) "))     # echoes
+        return [row for row in shown.split("\n")[1:] if mark not in row]
+
+    def ask(self, line):
+        """As cmd(), where notices about other threads may come at any time, and show the prompt again: the end of
+        the answer is told by a second line. Notices that a thread waits are left out."""
+        __tracebackhide__ = True
+        rows = [row for row in self.rows_of(line) if not row.startswith(("(Pdb) ", "(com) "))     # echoes
                 and not row.endswith(" and waits for `continue`")]
         return "\n".join(rows[:-1] if rows and not rows[-1] else rows) + "\n" * bool(rows)
 

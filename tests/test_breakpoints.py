@@ -35,13 +35,7 @@ def ask(session, line):
     """Type a line; what was shown until the prompt is back. Notices about other threads show the prompt again
     at any time, so its end is told by a second line."""
     __tracebackhide__ = True
-    session.marks = getattr(session, "marks", 0) + 1
-    mark = "'mark %d'" % session.marks
-    session.send("%s\np %s\n" % (line, mark))
-    shown = session.expect(support.ANSWER % mark)
-    session.prompt()
-    return "".join(row + "\n" for row in shown.splitlines()[1:]
-                   if row and mark not in row and not re.match(r"\((Pdb|com)\) |" + WAITS[:-6], row))
+    return "".join(row + "\n" for row in session.rows_of(line) if row and not re.match(r"\((Pdb|com)\) |" + WAITS[:-6], row))
 
 
 def value(session, expression):
