@@ -33,7 +33,7 @@ def list_open():
 def close_and_reuse():
     """As a program does that becomes a daemon: all numbers that are not its own are closed, and given away again."""
     for number in list_open() - own:
-        os.close(number)
+        os.closerange(number, number + 1)       # no error if it has been closed meanwhile
     pipes.extend(os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) for _ in range(60))
 
 
