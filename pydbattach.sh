@@ -22,47 +22,6 @@ usage: pydbattach.sh [-t THREAD] [-c COMMAND]... PID
 END
 }
 
-help() {
-    usage
-    cat <<'END'
-       pydbattach.sh --list
-
-Puts a Pdb prompt on a thread of a running Python process that was not prepared in any way.
-
-  -t, --thread THREAD    the thread: its number, ident, native id or name (default: the main one)
-  -c, --command COMMAND  run this Pdb command and leave; may be given several times
-      --timeout SECONDS  with -c: leave when a command has not come back by then
-  -n, --no-rc            do not read ~/.pdbrc
-      --list             the Python processes here that can be attached to
-      --dump             every stack of these processes, read from outside: nothing runs in them, nothing stops
-      --locals           with --dump: the variables of each frame, too; --depth N levels of containers are
-                         shown (3), --length N items of each (10), --width N columns of a value (200)
-      --json             with --dump: as JSON (doc/dump.schema.json)
-      --no-fold          with --dump: threads with the same stack one by one
-      --all-children     with --dump: the children of these processes, and theirs, as well
-      --native           with --dump: C frames, too; for this each thread is stopped by ptrace for some milliseconds
-      --core CORE        with --dump: of a core file; EXECUTABLE is the program, if it is not where it was
-  -v, --verbose          show each step and its time
-  -h, --help             this text
-  -V, --version          the version
-
-In the session: all of Pdb, and
-  threads                all threads: number, name, ident, native id, what they do and where
-  thread THREAD          go to another thread
-  break WHERE [thread T] stops whichever thread comes by; WHERE may be package.module:Class.method, not imported yet
-  catch, watch, logpoint stop at an exception or a change of a value, or print and never stop, in all threads
-  stopall, goall         let all threads stand, let them go
-  breaks save|load FILE  keep the breakpoints for next time
-  enter, leave           the prompt inside a thread that is blocked, and back
-  raise EXC              free it by an exception
-  dump [locals] [native] the stacks of all threads, read from outside
-  q, detach, Ctrl-D      leave; the process runs on
-  Ctrl-C                 stop the evaluation, or bring a running thread back to the prompt
-
-Exit status: 0 done, 1 could not (one line on stderr says why), 2 wrong usage.
-END
-}
-
 die() {
     printf 'pydbattach: %s\n' "$1" >&2
     exit "${2:-1}"
@@ -114,16 +73,8 @@ find_home() {
     home=$(CDPATH='' cd -P -- "${script%/*}" && pwd) || die "cannot find my own directory"
 }
 
-is_root() {
-    while read -r field _ uid _; do
-        [ "$field" != Uid: ] || break
-    done 2>/dev/null </proc/self/status
-    [ "${uid:-$(id -u)}" -eq 0 ]
-}
-
 # Are these programs, and all above them, root's alone to write? Quicker than what follows, and not the last word.
 is_only_roots() {
-    [ -O / ] || return 1
     for place in "$@"; do
         while [ -n "$place" ]; do
             [ -O "$place" ] || return 1
@@ -134,6 +85,151 @@ is_only_roots() {
     case $(PATH=$system_path LC_ALL=C namei -m "$@" 2>/dev/null) in
         '' | *"$newline l"* | *"$newline "?????w???[!t]* | *"$newline "????????w[!t]*) return 1 ;;
     esac
+}
+
+find_programs() {
+    programs=$home
+    [ -e "$home/Makefile" ] && programs=$home/build
+    library=$programs/pyinjectcode.so
+}
+
+# Digits, as a person writes a process id.
+check_pid() {
+    case $1 in
+        *[!0-9]* | '' | 0* | ???????????*) die "not a process id: '$1'" 2 ;;
+    esac
+}
+
+# The words of --dump are options of pydblook already. It takes less time than all of the below, so only what it runs is
+# checked here, and it looks itself whether it is older than its sources: then it comes back with --stale.
+dump() {
+    sources=''
+    [ -n "$stale" ] || [ "$programs" = "$home" ] || sources=$home
+    # shellcheck disable=SC2086 # digits and blanks
+    exec "$programs/pydbdump" --version "$version" ${sources:+--sources "$sources"} ${verbose:+-v} "$@" \
+        dump $pids ${executable:+"$executable"}
+}
+
+verbose='' action=attach pid='' pids='' session='' dumping='' core='' executable='' stale=''
+count=$#
+while [ "$count" -gt 0 ]; do
+    argument=$1
+    shift
+    count=$((count - 1))
+    case $argument in
+        -t | --thread | -c | --command | --timeout)
+            [ "$count" -gt 0 ] || usage_error
+            session=1
+            case $argument in
+                -t | --thread)
+                    [ -n "$1" ] || die 'not a thread: '"''" 2
+                    argument=-t
+                    ;;
+                --command) argument=-c ;;
+                --timeout)
+                    case $1 in
+                        '' | *[!0-9.]* | *.*.* | .) die "not a number of seconds: '$1'" 2 ;;
+                    esac
+                    ;;
+            esac
+            set -- "$@" "$argument" "$1"
+            shift
+            count=$((count - 1))
+            ;;
+        -n | --no-rc) session=1; set -- "$@" -n ;;
+        --dump) action=dump ;;
+        --core)
+            if [ "$count" -eq 0 ] || [ -z "$1" ]; then usage_error; fi
+            core=$1 dumping=1
+            set -- "$@" --core "$1"
+            shift
+            count=$((count - 1))
+            ;;
+        --depth | --length | --width)
+            [ "$count" -gt 0 ] || usage_error
+            case $1 in
+                '' | *[!0-9]* | 0* | ??????*) die "not a number: '$1'" 2 ;;
+            esac
+            dumping=1
+            set -- "$@" "$argument" "$1"
+            shift
+            count=$((count - 1))
+            ;;
+        --locals | --json | --no-fold | --all-children | --native) dumping=1; set -- "$@" "$argument" ;;
+        -v | --verbose) verbose=1 ;;
+        -h | --help) action=help; break ;;
+        -V | --version) printf 'pydbattach %s\n' "$version"; exit 0 ;;
+        --list) action=list ;;
+        --stale) stale=1 ;;
+        -*) usage_error ;;
+        *)
+            if [ -n "$core" ]; then
+                [ -z "$executable" ] || usage_error
+                executable=$argument
+                continue
+            fi
+            check_pid "$argument"
+            pid=$argument pids="$pids $argument"
+            ;;
+    esac
+done
+case $action in
+    attach) if [ -z "$pid" ] || [ -n "$core$dumping" ] || [ "$pids" != " $pid" ]; then usage_error; fi ;;
+    dump) if [ -z "$pid$core" ] || [ -n "$session" ] || { [ -n "$core" ] && [ -n "$pid" ]; }; then usage_error; fi ;;
+esac
+find_home
+find_programs
+if [ "$action" = dump ] && [ -z "$stale" ] && [ -x "$programs/pydbdump" ]; then
+    # root, and nobody else, owns /
+    if [ ! -O / ] || is_only_roots "$home/pydbattach.sh" "$programs/pydblook" "$programs/pydbdump"; then dump "$@"; fi
+fi
+
+help() {
+    usage
+    cat <<'END'
+       pydbattach.sh --list
+
+Puts a Pdb prompt on a thread of a running Python process that was not prepared in any way.
+
+  -t, --thread THREAD    the thread: its number, ident, native id or name (default: the main one)
+  -c, --command COMMAND  run this Pdb command and leave; may be given several times
+      --timeout SECONDS  with -c: leave when a command has not come back by then
+  -n, --no-rc            do not read ~/.pdbrc
+      --list             the Python processes here that can be attached to
+      --dump             every stack of these processes, read from outside: nothing runs in them, nothing stops
+      --locals           with --dump: the variables of each frame, too; --depth N levels of containers are
+                         shown (3), --length N items of each (10), --width N columns of a value (200)
+      --json             with --dump: as JSON (doc/dump.schema.json)
+      --no-fold          with --dump: threads with the same stack one by one
+      --all-children     with --dump: the children of these processes, and theirs, as well
+      --native           with --dump: C frames, too; for this each thread is stopped by ptrace for some milliseconds
+      --core CORE        with --dump: of a core file; EXECUTABLE is the program, if it is not where it was
+  -v, --verbose          show each step and its time
+  -h, --help             this text
+  -V, --version          the version
+
+In the session: all of Pdb, and
+  threads                all threads: number, name, ident, native id, what they do and where
+  thread THREAD          go to another thread
+  break WHERE [thread T] stops whichever thread comes by; WHERE may be package.module:Class.method, not imported yet
+  catch, watch, logpoint stop at an exception or a change of a value, or print and never stop, in all threads
+  stopall, goall         let all threads stand, let them go
+  breaks save|load FILE  keep the breakpoints for next time
+  enter, leave           the prompt inside a thread that is blocked, and back
+  raise EXC              free it by an exception
+  dump [locals] [native] the stacks of all threads, read from outside
+  q, detach, Ctrl-D      leave; the process runs on
+  Ctrl-C                 stop the evaluation, or bring a running thread back to the prompt
+
+Exit status: 0 done, 1 could not (one line on stderr says why), 2 wrong usage.
+END
+}
+
+is_root() {
+    while read -r field _ uid _; do
+        [ "$field" != Uid: ] || break
+    done 2>/dev/null </proc/self/status
+    [ "${uid:-$(id -u)}" -eq 0 ]
 }
 
 # Which of these others than root and the caller could have written.
@@ -233,12 +329,6 @@ prepare() {
     if needs_build; then build; fi
 }
 
-find_programs() {
-    programs=$home
-    [ -e "$home/Makefile" ] && programs=$home/build
-    library=$programs/pyinjectcode.so
-}
-
 # Prints the address of the library's state in the target. A thread that look has chosen may have
 # moved on when gdb comes: then both look again.
 load_library() {
@@ -278,103 +368,18 @@ attach() {
     exec "$programs/pydbclient" ${verbose:+-v} --look "$programs/pydblook" --payload "$home" "$@" "$pid" "$state"
 }
 
-# Digits, as a person writes a process id.
-check_pid() {
-    case $1 in
-        *[!0-9]* | '' | 0* | ???????????*) die "not a process id: '$1'" 2 ;;
-    esac
-}
-
-# The words of --dump are options of pydblook already. It takes less time than all of the above, so only what it runs
-# is checked here, and it looks itself whether it is older than its sources: then it comes back with --stale.
-dump() {
-    sources=''
-    if [ -n "$stale" ] || [ ! -x "$programs/pydbdump" ]; then
+case $action in
+    help) help ;;
+    dump)
+        if [ -n "$stale" ] || [ ! -x "$programs/pydbdump" ]; then prepare; else take_care; fi
+        dump "$@"
+        ;;
+    list)
         prepare
-    else
-        is_only_roots "$home/pydbattach.sh" "$programs/pydblook" "$programs/pydbdump" || take_care
-        [ "$programs" = "$home" ] || sources=$home
-    fi
-    # shellcheck disable=SC2086 # digits and blanks
-    exec "$programs/pydbdump" --version "$version" ${sources:+--sources "$sources"} ${verbose:+-v} "$@" \
-        dump $pids ${executable:+"$executable"}
-}
-
-main() {
-    verbose='' action=attach pid='' pids='' session='' dumping='' core='' executable='' stale=''
-    count=$#
-    while [ "$count" -gt 0 ]; do
-        argument=$1
-        shift
-        count=$((count - 1))
-        case $argument in
-            -t | --thread | -c | --command | --timeout)
-                [ "$count" -gt 0 ] || usage_error
-                session=1
-                case $argument in
-                    -t | --thread)
-                        [ -n "$1" ] || die 'not a thread: '"''" 2
-                        argument=-t
-                        ;;
-                    --command) argument=-c ;;
-                    --timeout)
-                        case $1 in
-                            '' | *[!0-9.]* | *.*.* | .) die "not a number of seconds: '$1'" 2 ;;
-                        esac
-                        ;;
-                esac
-                set -- "$@" "$argument" "$1"
-                shift
-                count=$((count - 1))
-                ;;
-            -n | --no-rc) session=1; set -- "$@" -n ;;
-            --dump) action=dump ;;
-            --core)
-                if [ "$count" -eq 0 ] || [ -z "$1" ]; then usage_error; fi
-                core=$1 dumping=1
-                set -- "$@" --core "$1"
-                shift
-                count=$((count - 1))
-                ;;
-            --depth | --length | --width)
-                [ "$count" -gt 0 ] || usage_error
-                case $1 in
-                    '' | *[!0-9]* | 0* | ??????*) die "not a number: '$1'" 2 ;;
-                esac
-                dumping=1
-                set -- "$@" "$argument" "$1"
-                shift
-                count=$((count - 1))
-                ;;
-            --locals | --json | --no-fold | --all-children | --native) dumping=1; set -- "$@" "$argument" ;;
-            -v | --verbose) verbose=1 ;;
-            -h | --help) help; exit 0 ;;
-            -V | --version) printf 'pydbattach %s\n' "$version"; exit 0 ;;
-            --list) action=list ;;
-            --stale) stale=1 ;;
-            -*) usage_error ;;
-            *)
-                if [ -n "$core" ]; then
-                    [ -z "$executable" ] || usage_error
-                    executable=$argument
-                    continue
-                fi
-                check_pid "$argument"
-                pid=$argument pids="$pids $argument"
-                ;;
-        esac
-    done
-    [ "$action" = list ] || [ -n "$pid$core" ] || usage_error
-    case $action in
-        attach) if [ -n "$dumping" ] || [ "$pids" != " $pid" ]; then usage_error; fi ;;
-        dump) if [ -n "$session" ] || { [ -n "$core" ] && [ -n "$pid" ]; }; then usage_error; fi ;;
-    esac
-    find_home
-    find_programs
-    [ "$action" != dump ] || dump "$@"
-    prepare
-    [ "$action" != list ] || exec "$programs/pydblook" list
-    attach "$@"
-}
-
-main "$@"
+        exec "$programs/pydblook" list
+        ;;
+    attach)
+        prepare
+        attach "$@"
+        ;;
+esac
