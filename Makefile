@@ -12,7 +12,7 @@ CFLAGS  ?= -O2 -g
 WARNINGS = -std=gnu11 -Wall -Wextra
 # The library lives in foreign processes: it depends on nothing, and finds Python by dlsym.
 LIBRARY_FLAGS = -shared -fPIC -O2 -nostdlib -Wl,-z,undefs -fno-stack-protector -fvisibility=hidden
-SANITIZE = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE = -DSANITIZED -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 
 LOOK    = $(wildcard look/*.c look/*.h) steps.h wire.h Makefile
 LOAD    = $(wildcard load/*.c load/*.h load/*.S) pipe_end.h steps.h wire.h Makefile

@@ -168,9 +168,13 @@ static void read_stacks_of(struct dump *dump, struct dump_thread *threads, int c
     check_seals(dump);
     for (int i = 0; i < count; i++)
         threads[i].walked = threads[i].state_address && threads[i].walked && is_sealed(dump, &threads[i]);
-    for (int i = 0; i < count; i++)
-        if (threads[i].state_address && !threads[i].walked && read_frames(dump, &threads[i]))
+    for (int i = 0; i < count; i++) {
+        if (!threads[i].state_address || threads[i].walked)
+            continue;
+        finish_kernel_threads(dump);    /* is it idle? */
+        if (read_frames(dump, &threads[i]))
             dump->complete = 0;
+    }
 }
 
 static void mark_cut(struct dump *dump) {
@@ -233,14 +237,17 @@ static int read_python(struct dump *dump) {
     if (match_states(dump))
         dump->complete = 0;
     read_gils(dump);
-    settle_holders(dump);
     number_threads(dump);
-    for (int i = 0; i < dump->thread_count; i++)
-        tell_state(dump, &dump->threads[i]);
-    if (options && options->native)
+    if (options && options->native) {
+        finish_kernel_threads(dump);    /* before any thread is stopped */
         begin_native(dump);
+    }
     read_stacks(dump);
     mark_cut(dump);
+    finish_kernel_threads(dump);
+    settle_holders(dump);
+    for (int i = 0; i < dump->thread_count; i++)
+        tell_state(dump, &dump->threads[i]);
     if (options && options->locals) {
         struct value_limits limits = {options->depth, options->length, options->width};
         if ((dump->locals = open_locals(dump, &limits, options->json)))
@@ -272,6 +279,7 @@ static int read_all(struct dump *dump) {
         return refuse_missing(target, target->pid);
     tell_time("threads");
     int failed = read_python(dump);
+    finish_kernel_threads(dump);
     tell_time("stacks");
     return failed;
 }
@@ -423,8 +431,8 @@ static int find_target(struct target *target, pid_t pid) {
     return failed;
 }
 
-/* A process, or (0) the core file of the options. */
-static int dump_process(pid_t pid, int among_children) {
+/* A process, or (0) the core file of the options. `alone`: it is the only one, and needs no library. */
+static int dump_process(pid_t pid, int among_children, int alone) {
     struct target target;
     result = memfd_create("dump", MFD_CLOEXEC);
     if (result < 0)
@@ -432,7 +440,9 @@ static int dump_process(pid_t pid, int among_children) {
     skip_strangers = among_children;
     flush_output(1);            /* a child would have it, too */
     int refused = pid ? find_target(&target, pid) : open_core(&target, options->core, options->core_executable);
-    int status = refused ? -1 : run_watched(dump_in_child, &target);
+    int status = refused ? -1 : run_watched(dump_in_child, &target, alone);
+    int lost = alone && status < 0 && !refused;     /* in the middle of anything: of our memory, too */
+    drop_output();
     int skipped = among_children && (status == STRANGER || (status < 0 && is_stranger(&target)));
     size_t before = output_size();
     put(separator);
@@ -446,7 +456,8 @@ static int dump_process(pid_t pid, int among_children) {
     }
     flush_output(1);
     close(result);
-    close_target(&target);
+    if (!lost)
+        close_target(&target);
     return skipped ? 0 : status;
 }
 
@@ -535,7 +546,7 @@ int print_dump(char **pids, int count, const struct dump_options *given) {
         putf("{\"pydbattach\": \"%s\", \"time\": %lld.%03ld, \"processes\": [\n", options->version,
              (long long)now.tv_sec, now.tv_nsec / 1000000);
     for (int i = 0; i < all; i++)
-        if (dump_process(wanted[i], i >= count))
+        if (dump_process(wanted[i], i >= count, all == 1 && !options->native && !options->core))
             status = 1;
     free(wanted);
     if (options->json)
@@ -570,7 +581,7 @@ int print_holder(const char *text) {
     options = &none;
     if (read_pid(text, &pid))
         return 2;
-    int status = find_target(&target, pid) ? -1 : run_watched(find_holder, &target);
+    int status = find_target(&target, pid) ? -1 : run_watched(find_holder, &target, 0);
     if (status < 0)
         status = complain(&target);
     close_target(&target);

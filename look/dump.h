@@ -80,6 +80,7 @@ struct dump_thread {
     char native_name[20], kernel_state;
     unsigned long long start;           /* clock ticks, for the order */
     double cpu_seconds, off_cpu_seconds;        /* < 0: not told */
+    int processor, place;               /* that it was on last; among the threads as the kernel has them */
     long system_call;                   /* -1: none, -2: not told */
     uint64_t argument;                  /* its first one */
     /* Python's side */
@@ -153,6 +154,7 @@ void free_cache(struct memory *memory);
 
 /* kernel.c */
 int read_kernel_threads(struct dump *dump);
+void finish_kernel_threads(struct dump *dump);
 void read_call_again(struct dump *dump, struct dump_thread *thread);
 unsigned long long begin_rest(const struct dump *dump, const struct dump_thread *thread);
 int has_rested(const struct dump *dump, const struct dump_thread *thread, unsigned long long begun);
@@ -210,6 +212,7 @@ void put_safely(const char *text);
 void put_json(const char *text);
 void put_json_bytes(const char *text, size_t size);
 size_t output_size(void);
+void drop_output(void);
 char *take_output(size_t from);
 int flush_output(int fd);
 void pass_output(const char *text, size_t size);

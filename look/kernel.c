@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * kernel.c - what /proc says of each thread: three small files, read by two of ours where there are many.
+ * kernel.c - what /proc says of each thread: three small files. To read them takes as long as to read the stacks, so two of
+ * them are read by a thread of ours meanwhile (read_kernel_threads ... finish_kernel_threads).
  *
  *   stat      name, state, start, time on a processor in ticks
  *   syscall   the system call that it is in and its arguments (needs the right to trace)
@@ -8,13 +9,16 @@
  *   schedstat how often it has come to a processor (CONFIG_SCHED_INFO), for some
  *
  * The clock of a processor counts neither interrupts nor stolen time, so each has its own: to know what it
- * says now, we go there for a moment and read our own exec_start. Where we may not go, nothing is told.
+ * says now, that thread goes there for a moment and reads its own exec_start; to come to another processor takes up to
+ * half a millisecond. Where we may not go, nothing is told.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -22,15 +26,26 @@
 
 #include "dump.h"
 
-#define ENOUGH_FOR_TWO 48       /* threads for which a second reader pays */
 #define PROCESSORS_AT_MOST 1024
 
-struct share {                  /* of the work */
-    struct dump *dump;
-    int task, first, count, inner_ids;
-    int *processors;
-    double *last_run;           /* ms; < 0: not told */
+struct kernel_call {                   /* what is read of a thread meanwhile, at its `place` */
+    pid_t tid;
+    long system_call;           /* as in struct dump_thread */
+    uint64_t argument;
+    double used, last_run;      /* ms, the latter by the clock of its processor; < 0: not told */
 };
+
+static struct {
+    int begun, is_thread;       /* is_thread: `reader` is one */
+    pthread_t reader;
+    sem_t processors_known;
+    int task;                   /* /proc/PID/task */
+    struct kernel_call *calls;
+    int count, processor_count;
+    double read_at;             /* now_ms() when all had been read */
+    int processors[PROCESSORS_AT_MOST];         /* that are needed */
+    double ahead[PROCESSORS_AT_MOST];           /* of now_ms(): their clocks; NAN: not told */
+} meanwhile;
 
 static int list_threads(struct target *target, struct dump_thread **threads) {
     int fd = openat(target->proc, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC), room = 0, count = 0;
@@ -49,8 +64,9 @@ static int list_threads(struct target *target, struct dump_thread **threads) {
                 break;
             *threads = more;
         }
-        (*threads)[count++] = (struct dump_thread){.tid = tid, .inner_tid = tid, .interpreter = -1, .complete = 1,
+        (*threads)[count] = (struct dump_thread){.tid = tid, .inner_tid = tid, .place = count, .interpreter = -1, .complete = 1,
                                                    .system_call = -2, .cpu_seconds = -1, .off_cpu_seconds = -1};
+        count++;
     }
     if (task)
         closedir(task);
@@ -73,12 +89,12 @@ static ssize_t read_small(int task, pid_t tid, const char *file, char *text, siz
     return n;
 }
 
-static int read_stat_of(struct share *share, struct dump_thread *thread, int *processor) {
+static int read_stat_of(int task, struct dump_thread *thread) {
     char text[1024];
     static long ticks;
     if (!ticks)
         ticks = sysconf(_SC_CLK_TCK);
-    if (read_small(share->task, thread->tid, "stat", text, sizeof text) <= 0)
+    if (read_small(task, thread->tid, "stat", text, sizeof text) <= 0)
         return -1;
     char *name = strchr(text, '('), *at = strrchr(text, ')');
     if (!name || !at || at < name)
@@ -98,35 +114,38 @@ static int read_stat_of(struct share *share, struct dump_thread *thread, int *pr
         else if (field == 22)
             thread->start = strtoull(at + 1, NULL, 10);
         else if (field == 39)
-            *processor = atoi(at + 1);
+            thread->processor = atoi(at + 1);
     }
     thread->cpu_seconds = (double)used / ticks;
     return field == 39 ? 0 : -1;
 }
 
-static void read_call_of(struct share *share, struct dump_thread *thread) {
+static void read_call(int task, struct kernel_call *call) {
     char text[256], *at;
-    if (read_small(share->task, thread->tid, "syscall", text, sizeof text) <= 0)
+    call->system_call = -2;
+    if (read_small(task, call->tid, "syscall", text, sizeof text) <= 0)
         return;
     if (text[0] == 'r') {       /* running */
-        thread->system_call = -1;
+        call->system_call = -1;
         return;
     }
-    thread->system_call = strtol(text, &at, 10);
-    if (thread->system_call < 0)
-        thread->system_call = -1;       /* blocked outside of any: a page fault */
+    call->system_call = strtol(text, &at, 10);
+    if (call->system_call < 0)
+        call->system_call = -1; /* blocked outside of any: a page fault */
     else
-        thread->argument = strtoull(at, NULL, 16);
+        call->argument = strtoull(at, NULL, 16);
 }
 
 /* The system call of one thread, now. */
 void read_call_again(struct dump *dump, struct dump_thread *thread) {
-    struct share share = {.dump = dump, .task = openat(dump->target->proc, "task", O_PATH | O_DIRECTORY | O_CLOEXEC)};
-    if (share.task < 0)
+    struct kernel_call call = {.tid = thread->tid};
+    int task = openat(dump->target->proc, "task", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (task < 0)
         return;
-    thread->system_call = -2;
-    read_call_of(&share, thread);
-    close(share.task);
+    read_call(task, &call);
+    thread->system_call = call.system_call;
+    thread->argument = call.argument;
+    close(task);
 }
 
 /* How often a thread has come to a processor; 0: not told. */
@@ -158,21 +177,17 @@ static double find_number(const char *text, const char *name) {
     return at ? strtod(at + 1, NULL) : -1;
 }
 
-static void read_sched_of(struct share *share, struct dump_thread *thread, double *last_run) {
+static void read_sched(int task, struct kernel_call *call) {
     char text[1024];            /* both stand in its first lines */
-    *last_run = -1;
-    if (read_small(share->task, thread->tid, "sched", text, sizeof text) <= 0)
-        return;
-    *last_run = find_number(text, "se.exec_start");
-    double used = find_number(text, "se.sum_exec_runtime");
-    if (used >= 0)
-        thread->cpu_seconds = used / 1e3;
+    int told = read_small(task, call->tid, "sched", text, sizeof text) > 0;
+    call->last_run = told ? find_number(text, "se.exec_start") : -1;
+    call->used = told ? find_number(text, "se.sum_exec_runtime") : -1;
 }
 
 /* Its number in the target's own PID namespace: the last of NSpid. */
-static void read_inner_id(struct share *share, struct dump_thread *thread) {
+static void read_inner_id(int task, struct dump_thread *thread) {
     char text[8192], *at;
-    if (read_small(share->task, thread->tid, "status", text, sizeof text) <= 0 || !(at = strstr(text, "\nNSpid:")))
+    if (read_small(task, thread->tid, "status", text, sizeof text) <= 0 || !(at = strstr(text, "\nNSpid:")))
         return;
     for (at += 7; *at && *at != '\n';) {
         char *end;
@@ -184,56 +199,56 @@ static void read_inner_id(struct share *share, struct dump_thread *thread) {
     }
 }
 
-static void *read_share(void *data) {
-    struct share *share = data;
-    for (int i = share->first; i < share->first + share->count; i++) {
-        struct dump_thread *thread = &share->dump->threads[i];
-        share->processors[i] = -1;
-        share->last_run[i] = -1;
-        if (read_stat_of(share, thread, &share->processors[i])) {
-            thread->tid = 0;    /* it has ended */
-            continue;
-        }
-        read_call_of(share, thread);
-        read_sched_of(share, thread, &share->last_run[i]);
-        if (share->inner_ids)
-            read_inner_id(share, thread);
-    }
-    return NULL;
-}
-
-/* ms by the clock of a processor, where we run now. */
+/* Of the processor that we are on. */
 static double read_own_clock(void) {
     char text[1024];
     sched_yield();              /* brings our own exec_start up to date */
-    return read_own_file("/proc/thread-self/sched", text, sizeof text) ? -1 : find_number(text, "se.exec_start");
+    double now = now_ms(), own = read_own_file("/proc/thread-self/sched", text, sizeof text) ? -1 : find_number(text, "se.exec_start");
+    return own < 0 ? NAN : own - now;
 }
 
-static void tell_off_cpu(struct dump *dump, const struct share *share) {
-    double clocks[PROCESSORS_AT_MOST];
-    cpu_set_t before, one;
-    int moved = 0;
-    if (sched_getaffinity(0, sizeof before, &before))
-        return;
-    for (int i = 0; i < PROCESSORS_AT_MOST; i++)
-        clocks[i] = -2;
-    for (int i = 0; i < dump->thread_count; i++) {
-        int at = share->processors[i];
-        struct dump_thread *thread = &dump->threads[i];
-        if (!thread->tid || at < 0 || at >= PROCESSORS_AT_MOST || share->last_run[i] < 0 || thread->kernel_state == 'R')
-            continue;
-        if (clocks[at] == -2) {
-            CPU_ZERO(&one);
-            CPU_SET(at, &one);
-            moved = 1;
-            clocks[at] = sched_setaffinity(0, sizeof one, &one) ? -1 : read_own_clock();
-        }
-        double ms = clocks[at] - share->last_run[i];
-        if (clocks[at] >= 0)
-            thread->off_cpu_seconds = ms > 0 ? ms / 1e3 : 0;
+/* All that is read meanwhile. */
+static void *read_calls(void *unused) {
+    cpu_set_t one;
+    for (int i = 0; i < meanwhile.count; i++) {
+        read_call(meanwhile.task, &meanwhile.calls[i]);
+        read_sched(meanwhile.task, &meanwhile.calls[i]);
     }
-    if (moved)
-        sched_setaffinity(0, sizeof before, &before);
+    meanwhile.read_at = now_ms();
+    while (sem_wait(&meanwhile.processors_known))
+        ;
+    for (int i = 0; i < meanwhile.processor_count; i++) {
+        CPU_ZERO(&one);
+        CPU_SET(meanwhile.processors[i], &one);
+        meanwhile.ahead[i] = sched_setaffinity(0, sizeof one, &one) ? NAN : read_own_clock();
+    }
+    return unused;
+}
+
+static int begin_calls(const struct dump *dump, int task) {
+    if (!(meanwhile.calls = calloc(dump->thread_count, sizeof *meanwhile.calls)))
+        return -1;
+    meanwhile.count = dump->thread_count;
+    for (int i = 0; i < meanwhile.count; i++)
+        meanwhile.calls[i].tid = dump->threads[i].tid;
+    meanwhile.task = task;
+    meanwhile.processor_count = 0;
+    meanwhile.begun = !sem_init(&meanwhile.processors_known, 0, 0);
+    meanwhile.is_thread = meanwhile.begun && !pthread_create(&meanwhile.reader, NULL, read_calls, NULL);
+    return 0;
+}
+
+/* The processors that the threads were on. */
+static void choose_processors(const struct dump *dump) {
+    char chosen[PROCESSORS_AT_MOST] = {0};
+    for (int i = 0; i < dump->thread_count; i++) {
+        int at = dump->threads[i].processor;
+        if (dump->threads[i].kernel_state == 'R' || at < 0 || at >= PROCESSORS_AT_MOST || chosen[at])
+            continue;
+        chosen[at] = 1;
+        meanwhile.processors[meanwhile.processor_count++] = at;
+    }
+    sem_post(&meanwhile.processors_known);
 }
 
 static void drop_ended(struct dump *dump) {
@@ -244,31 +259,54 @@ static void drop_ended(struct dump *dump) {
     dump->thread_count = left;
 }
 
-/* All threads of the process. -1: it has ended. */
+/* All threads of the process. -1: it has ended. What they do in the kernel is known after finish_kernel_threads. */
 int read_kernel_threads(struct dump *dump) {
     struct target *target = dump->target;
-    pthread_t second;
     dump->thread_count = list_threads(target, &dump->threads);
-    int n = dump->thread_count, task = openat(target->proc, "task", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct share all = {dump, task, 0, n, target->status.nspid != target->status.pid,
-                        calloc(n + 1, sizeof(int)), calloc(n + 1, sizeof(double))};
-    if (n && task >= 0 && all.processors && all.last_run) {
-        struct share halves[2] = {all, all};
-        halves[0].count = n >= ENOUGH_FOR_TWO ? n / 2 : n;
-        halves[1].first = halves[0].count;
-        halves[1].count = n - halves[0].count;
-        int two = halves[1].count && !pthread_create(&second, NULL, read_share, &halves[1]);
-        read_share(&halves[0]);
-        if (two)
-            pthread_join(second, NULL);
-        else
-            read_share(&halves[1]);
-        tell_off_cpu(dump, &all);
-        drop_ended(dump);
+    int task = openat(target->proc, "task", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (!dump->thread_count || task < 0 || begin_calls(dump, task)) {
+        if (task >= 0)
+            close(task);
+        return -1;
     }
-    free(all.processors);
-    free(all.last_run);
-    if (task >= 0)
-        close(task);
+    for (int i = 0; i < dump->thread_count; i++) {
+        struct dump_thread *thread = &dump->threads[i];
+        if (read_stat_of(task, thread))
+            thread->tid = 0;    /* it has ended */
+        else if (target->status.nspid != target->status.pid)
+            read_inner_id(task, thread);
+    }
+    drop_ended(dump);
+    choose_processors(dump);
     return dump->thread_count ? 0 : -1;
+}
+
+static void take_call(struct dump_thread *thread, const struct kernel_call *call) {
+    thread->system_call = call->system_call;
+    thread->argument = call->argument;
+    if (call->used >= 0)
+        thread->cpu_seconds = call->used / 1e3;
+    if (call->last_run < 0 || thread->kernel_state == 'R')
+        return;
+    for (int i = 0; i < meanwhile.processor_count; i++)
+        if (meanwhile.processors[i] == thread->processor && !isnan(meanwhile.ahead[i])) {
+            double ms = meanwhile.read_at + meanwhile.ahead[i] - call->last_run;
+            thread->off_cpu_seconds = ms > 0 ? ms / 1e3 : 0;
+        }
+}
+
+/* Once after read_kernel_threads; more often does not matter. */
+void finish_kernel_threads(struct dump *dump) {
+    if (!meanwhile.begun)
+        return;
+    if (meanwhile.is_thread)
+        pthread_join(meanwhile.reader, NULL);
+    else
+        read_calls(NULL);
+    for (int i = 0; i < dump->thread_count; i++)
+        take_call(&dump->threads[i], &meanwhile.calls[dump->threads[i].place]);
+    meanwhile.begun = 0;
+    free(meanwhile.calls);
+    close(meanwhile.task);
+    sem_destroy(&meanwhile.processors_known);
 }

@@ -140,7 +140,7 @@ int print_list(void) {
         struct target target;
         int refused = look_at_process(&target, atoi(entries[i]->d_name), 0);
         if (!refused)
-            refused = run_watched(look_and_print, &target);
+            refused = run_watched(look_and_print, &target, 0);
         if (refused && is_listed(&target, refused) && !is_gone(&target))
             print_row(&target, refused);
         close_target(&target);

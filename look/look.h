@@ -270,7 +270,7 @@ int look_at_process(struct target *target, pid_t pid, pid_t self);
 int look_into_memory(struct target *target);
 extern int watch_ms;
 int complain(const struct target *target);
-int run_watched(int (*work)(struct target *target), struct target *target);
+int run_watched(int (*work)(struct target *target), struct target *target, int once);
 
 /* cpu_x86_64.c */
 extern const int own_machine;

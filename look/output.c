@@ -150,6 +150,10 @@ size_t output_size(void) {
     return out.size;
 }
 
+void drop_output(void) {
+    out.size = 0;
+}
+
 /* All that was put since output_size() said `from`, as an own text. */
 char *take_output(size_t from) {
     char *text = malloc(out.size - from + 1);

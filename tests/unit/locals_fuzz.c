@@ -32,7 +32,7 @@ static int spared_count, seen_count, wrong_words, missing_pages;
 int watch_ms;
 void tell_time(const char *step) { (void)step; }
 int complain(const struct target *target) { return target->refusal.status; }
-int run_watched(int (*work)(struct target *target), struct target *target) { return work(target); }
+int run_watched(int (*work)(struct target *target), struct target *target, int once) { (void)once; return work(target); }
 int look_at_process(struct target *target, pid_t pid, pid_t self) { return find_process(target, pid, self); }
 int look_into_memory(struct target *target) { (void)target; return -1; }
 

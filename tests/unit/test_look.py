@@ -3,6 +3,7 @@
 #
 # What it refuses is in test_refusals.py.
 
+import json
 import os
 import re
 import subprocess
@@ -119,6 +120,15 @@ def test_memory_that_does_not_answer_is_given_up(victim, compiled):
     assert done.stderr == ("pydbattach: the memory of process %d could not be read within 3 s "
                            "(a disk or file server that does not answer?)\n" % target.pid)
     assert done.returncode == 1
+
+
+def test_dump_of_a_memory_that_does_not_answer_is_a_document(victim, compiled):
+    target = victim(name="sleep", blocked=True)
+    done = look("--json", "dump", target.pid, program=LOOK, LD_PRELOAD=compiled("look_hangs", "-shared", "-fPIC"))
+    line = "the memory of process %d could not be read within 30 s (a disk or file server that does not answer?)" % target.pid
+    assert (done.returncode, done.stderr) == (1, "pydbattach: %s\n" % line)
+    process, = json.loads(done.stdout)["processes"]
+    assert (process["pid"], process["error"], process["complete"], process["threads"]) == (target.pid, line, False, [])
 
 
 def test_names_of_the_target_cannot_write_into_plan_or_terminal(tmp_path, victim):
