@@ -43,8 +43,9 @@ all: build/stamp  ## build everything into build/ (the default)
 build/stamp: $(PROGRAMS) $(PAYLOAD) $(LOOK) $(LOAD) $(CLIENT) $(LIBRARY)
 	@touch $@
 
+# -O3: a tenth of a dump.
 build/look.o: $(LOOK)
-	$(call compile,$(CFLAGS) -pthread -r)
+	$(call compile,$(CFLAGS) -O3 -pthread -r)
 
 build/pydblook: build/look.o
 	$(call compile,-pthread,-ldl)
@@ -97,12 +98,16 @@ RACES = -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 build/asan/library-host: $(LIBRARY) tests/unit/library_host.c
 	$(call compile,$(SANITIZE) -pthread,-ldl)
 
+# It frees all at its end, as with the other sanitizers.
+build/tsan/pydblook: $(LOOK)
+	$(call compile,$(RACES) -DSANITIZED -pthread,-ldl)
+
 build/tsan/library-host: $(LIBRARY) tests/unit/library_host.c
 	$(call compile,$(RACES) -pthread,-ldl)
 
 fuzzers: build/asan/fuzz-library build/asan/fuzz-client
 
-asan: build/asan/pydblook build/asan/pydbclient build/asan/locals-fuzz  ## build look and client with sanitizers
+asan: build/asan/pydblook build/tsan/pydblook build/asan/pydbclient build/asan/locals-fuzz  ## build look and client with sanitizers
 
 deps:  ## install what the build, the tests and lint need (apt, pip, debootstrap; quick if it is there)
 	@tests/deps.sh all

@@ -261,7 +261,7 @@ static int read_python(struct dump *dump) {
 
 static int find_interpreter_of(struct dump *dump) {
     struct target *target = dump->target;
-    if (!find_python(target))
+    if (!find_python(target, options && options->native))
         return 0;
     if (!strcmp(target->refusal.brief, "PyPy"))
         return refuse(target, "PyPy", "process %d runs PyPy, supported is CPython 3.6 to 3.15", target->pid);
@@ -285,6 +285,8 @@ static int read_all(struct dump *dump) {
 }
 
 static void free_dump(struct dump *dump) {
+    if (helpers_are_at_work())
+        return;                 /* then our process is about to end */
     drop_frames(dump);
     for (int i = 0; i < dump->thread_count; i++)
         free(dump->threads[i].name);

@@ -8,6 +8,7 @@
  *   frames.c      the stack of one thread, and whether it is still that
  *   codes.c       code objects; lines.c which line an instruction belongs to
  *   kernel.c      what /proc says of each thread
+ *   helper.c      a second thread of ours
  *   source.c      source lines, through the target's root
  *   dump.c        one process after another: `pydblook dump`
  *   show_text.c, show_json.c   the two forms of the answer
@@ -53,7 +54,7 @@ struct code {
     int last_instruction, last_line;    /* frames.c: what was asked last */
     int stale;                          /* codes_hold: it is not what was read any more */
     struct source *source;              /* source.c; NULL: not looked for yet */
-    struct variables *variables;        /* locals.c: the names of its variables; the same */
+    struct variables *variables[2];     /* locals.c: the names of its variables, for each of its readers; the same */
     struct code *next;                  /* in its bucket */
 };
 
@@ -81,6 +82,7 @@ struct dump_thread {
     unsigned long long start;           /* clock ticks, for the order */
     double cpu_seconds, off_cpu_seconds;        /* < 0: not told */
     int processor, place;               /* that it was on last; among the threads as the kernel has them */
+    double last_run;                    /* ms by that processor's clock; < 0: not told, or it runs */
     long system_call;                   /* -1: none, -2: not told */
     uint64_t argument;                  /* its first one */
     /* Python's side */
@@ -151,6 +153,11 @@ int read_cached(struct memory *memory, uint64_t address, void *to, size_t size);
 void prefetch(struct memory *memory, const uint64_t *addresses, int count);
 void forget_cached(struct memory *memory);
 void free_cache(struct memory *memory);
+
+/* helper.c */
+#define HELPERS_AT_MOST 2
+void begin_helper(void (*work)(void *data), void *data);
+int helpers_are_at_work(void);
 
 /* kernel.c */
 int read_kernel_threads(struct dump *dump);

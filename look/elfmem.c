@@ -300,12 +300,15 @@ int read_library_file(const char *path, struct memory *memory, struct elf *elf) 
     return failed;
 }
 
-/* All images that are mapped from files. */
-int read_images(struct target *target) {
+/* All images that are mapped from files, or only those that are wanted. */
+int read_images(struct target *target, int (*is_wanted)(const struct target *target, const struct mapping *mapping)) {
     int room = 0;
+    free(target->images);
+    target->images = NULL;
+    target->image_count = 0;
     for (int i = 0; i < target->mapping_count && target->image_count < IMAGES_AT_MOST; i++) {
         const struct mapping *m = &target->mappings[i];
-        if (m->offset || !m->inode || !m->r)
+        if (m->offset || !m->inode || !m->r || (is_wanted && !is_wanted(target, m)))
             continue;
         if (target->image_count == room) {
             room = room ? 2 * room : 64;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * kernel.c - what /proc says of each thread: three small files. To read them takes as long as to read the stacks, so two of
- * them are read by a thread of ours meanwhile (read_kernel_threads ... finish_kernel_threads).
+ * them are read by a helper meanwhile (read_kernel_threads ... finish_kernel_threads).
  *
  *   stat      name, state, start, time on a processor in ticks
  *   syscall   the system call that it is in and its arguments (needs the right to trace)
@@ -9,16 +9,16 @@
  *   schedstat how often it has come to a processor (CONFIG_SCHED_INFO), for some
  *
  * The clock of a processor counts neither interrupts nor stolen time, so each has its own: to know what it
- * says now, that thread goes there for a moment and reads its own exec_start; to come to another processor takes up to
+ * says now, the helper goes there for a moment and reads its own exec_start; to come to another processor takes up to
  * half a millisecond. Where we may not go, nothing is told.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
-#include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -28,7 +28,8 @@
 
 #define PROCESSORS_AT_MOST 1024
 
-struct kernel_call {                   /* what is read of a thread meanwhile, at its `place` */
+struct kernel_call {            /* what is read of a thread meanwhile, at its `place` */
+    atomic_int is_done;
     pid_t tid;
     long system_call;           /* as in struct dump_thread */
     uint64_t argument;
@@ -36,15 +37,14 @@ struct kernel_call {                   /* what is read of a thread meanwhile, at
 };
 
 static struct {
-    int begun, is_thread;       /* is_thread: `reader` is one */
-    pthread_t reader;
-    sem_t processors_known;
-    int task;                   /* /proc/PID/task */
-    struct kernel_call *calls;
-    int count, processor_count;
-    double read_at;             /* now_ms() when all had been read */
-    int processors[PROCESSORS_AT_MOST];         /* that are needed */
+    int begun, task;            /* task: /proc/PID/task */
+    struct kernel_call *calls, *own;            /* the helper's, from the first one on; those that we had to read */
+    int count;
+    atomic_int end;             /* of the helper's part */
+    sem_t processors_known;     /* those that the threads were on */
+    int processor_count, processors[PROCESSORS_AT_MOST];
     double ahead[PROCESSORS_AT_MOST];           /* of now_ms(): their clocks; NAN: not told */
+    atomic_int clocks_done;
 } meanwhile;
 
 static int list_threads(struct target *target, struct dump_thread **threads) {
@@ -207,34 +207,45 @@ static double read_own_clock(void) {
     return own < 0 ? NAN : own - now;
 }
 
-/* All that is read meanwhile. */
-static void *read_calls(void *unused) {
+static void read_one(int task, struct kernel_call *call) {
+    read_call(task, call);
+    read_sched(task, call);
+}
+
+static void read_clocks(double *ahead) {
     cpu_set_t one;
-    for (int i = 0; i < meanwhile.count; i++) {
-        read_call(meanwhile.task, &meanwhile.calls[i]);
-        read_sched(meanwhile.task, &meanwhile.calls[i]);
-    }
-    meanwhile.read_at = now_ms();
-    while (sem_wait(&meanwhile.processors_known))
-        ;
     for (int i = 0; i < meanwhile.processor_count; i++) {
         CPU_ZERO(&one);
         CPU_SET(meanwhile.processors[i], &one);
-        meanwhile.ahead[i] = sched_setaffinity(0, sizeof one, &one) ? NAN : read_own_clock();
+        ahead[i] = sched_setaffinity(0, sizeof one, &one) ? NAN : read_own_clock();
     }
-    return unused;
+}
+
+/* The helper's work. */
+static void read_meanwhile(void *unused) {
+    (void)unused;
+    for (int i = 0; i < meanwhile.end; i++) {
+        read_one(meanwhile.task, &meanwhile.calls[i]);
+        meanwhile.calls[i].is_done = 1;
+    }
+    while (sem_wait(&meanwhile.processors_known))
+        ;
+    read_clocks(meanwhile.ahead);
+    meanwhile.clocks_done = 1;
 }
 
 static int begin_calls(const struct dump *dump, int task) {
-    if (!(meanwhile.calls = calloc(dump->thread_count, sizeof *meanwhile.calls)))
+    meanwhile.count = meanwhile.end = dump->thread_count;
+    meanwhile.calls = calloc(meanwhile.count, sizeof *meanwhile.calls);
+    meanwhile.own = calloc(meanwhile.count, sizeof *meanwhile.own);
+    if (!meanwhile.calls || !meanwhile.own)
         return -1;
-    meanwhile.count = dump->thread_count;
     for (int i = 0; i < meanwhile.count; i++)
         meanwhile.calls[i].tid = dump->threads[i].tid;
     meanwhile.task = task;
-    meanwhile.processor_count = 0;
     meanwhile.begun = !sem_init(&meanwhile.processors_known, 0, 0);
-    meanwhile.is_thread = meanwhile.begun && !pthread_create(&meanwhile.reader, NULL, read_calls, NULL);
+    if (meanwhile.begun)
+        begin_helper(read_meanwhile, NULL);
     return 0;
 }
 
@@ -286,27 +297,39 @@ static void take_call(struct dump_thread *thread, const struct kernel_call *call
     thread->argument = call->argument;
     if (call->used >= 0)
         thread->cpu_seconds = call->used / 1e3;
-    if (call->last_run < 0 || thread->kernel_state == 'R')
-        return;
-    for (int i = 0; i < meanwhile.processor_count; i++)
-        if (meanwhile.processors[i] == thread->processor && !isnan(meanwhile.ahead[i])) {
-            double ms = meanwhile.read_at + meanwhile.ahead[i] - call->last_run;
+    thread->last_run = thread->kernel_state == 'R' ? -1 : call->last_run;
+}
+
+static void tell_off_cpu(struct dump_thread *thread, double now, const double *ahead) {
+    for (int i = 0; i < meanwhile.processor_count && thread->last_run >= 0; i++)
+        if (meanwhile.processors[i] == thread->processor && !isnan(ahead[i])) {
+            double ms = now + ahead[i] - thread->last_run;
             thread->off_cpu_seconds = ms > 0 ? ms / 1e3 : 0;
         }
 }
 
 /* Once after read_kernel_threads; more often does not matter. */
 void finish_kernel_threads(struct dump *dump) {
+    double own[PROCESSORS_AT_MOST], *ahead = meanwhile.ahead, now = now_ms();
+    cpu_set_t before;
     if (!meanwhile.begun)
         return;
-    if (meanwhile.is_thread)
-        pthread_join(meanwhile.reader, NULL);
-    else
-        read_calls(NULL);
-    for (int i = 0; i < dump->thread_count; i++)
-        take_call(&dump->threads[i], &meanwhile.calls[dump->threads[i].place]);
     meanwhile.begun = 0;
-    free(meanwhile.calls);
-    close(meanwhile.task);
-    sem_destroy(&meanwhile.processors_known);
+    for (int i = meanwhile.count - 1; i >= 0 && !meanwhile.calls[i].is_done; i--) {
+        meanwhile.end = i;
+        meanwhile.own[i].tid = meanwhile.calls[i].tid;
+        read_one(meanwhile.task, &meanwhile.own[i]);
+    }
+    for (int i = 0; i < dump->thread_count; i++) {
+        int place = dump->threads[i].place;
+        take_call(&dump->threads[i], meanwhile.own[place].tid ? &meanwhile.own[place] : &meanwhile.calls[place]);
+    }
+    if (!meanwhile.clocks_done) {
+        int moves = !sched_getaffinity(0, sizeof before, &before);
+        read_clocks(ahead = own);
+        if (moves)
+            sched_setaffinity(0, sizeof before, &before);
+    }
+    for (int i = 0; i < dump->thread_count; i++)
+        tell_off_cpu(&dump->threads[i], now, ahead);
 }

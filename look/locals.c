@@ -13,12 +13,17 @@
  * is shown, and when all values are read, everything that they were made of is read once more. What has
  * changed meanwhile is read again, and marked if it never stands still.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "values.h"
 
 #define TRIES 3
+#define CHUNKS 8                /* so many parts for us and the helper, if they are ... */
+#define CHUNK_AT_LEAST 48       /* ... of so many frames */
+#define HELPER_PAUSE_NS 20000
 #define FRAMES_AT_ONCE 256      /* that share a snapshot */
 #define PAGES_WANTED 1536       /* in a snapshot; it can have more for a single frame */
 #define USED_WANTED 100000
@@ -44,29 +49,53 @@ struct chunk {
 
 struct locals_reader {
     struct dump *dump;
+    int number;                 /* 0: ours, 1: the helper's */
+    struct memory memory;       /* the helper's view */
+    struct layout layout;
     struct values *values;
     int strings;                /* a str as its characters, for JSON */
     struct variables *all;
     struct chunk *chunks;       /* texts and records, until the end */
-    size_t text;                /* bytes of text, all of them */
     /* the frame that is being read */
     struct local found[VARIABLES_AT_MOST];
     int found_count;
     uint64_t pointers[POINTERS_AT_ONCE];
 };
 
-struct locals_reader *open_locals(struct dump *dump, const struct value_limits *limits, int strings) {
+static atomic_size_t text_size; /* of all texts of this process */
+
+/* What the helper reads: copies of the frames, of the first chunk first. We begin with the last one. */
+static struct {
+    struct locals_reader *reader;
+    struct dump_frame *frames;
+    int count, chunk;           /* frames; in a chunk */
+    atomic_int end, done;       /* chunks: those before `end` are the helper's, those before `done` are read */
+} helper;
+
+static struct locals_reader *open_reader(struct dump *dump, int number, const struct value_limits *limits, int strings) {
     struct locals_reader *reader = calloc(1, sizeof *reader);
-    if (!reader || !(reader->values = open_values(dump->memory, &dump->layout, limits))) {
+    if (!reader)
+        return NULL;
+    reader->memory = *dump->memory;
+    reader->memory.cache = NULL;
+    reader->layout = dump->layout;
+    if (!(reader->values = open_values(number ? &reader->memory : dump->memory, &reader->layout, limits))) {
         free(reader);
         return NULL;
     }
     reader->dump = dump;
+    reader->number = number;
     reader->strings = strings;
     return reader;
 }
 
-void close_locals(struct locals_reader *reader) {
+struct locals_reader *open_locals(struct dump *dump, const struct value_limits *limits, int strings) {
+    text_size = 0;
+    helper.reader = dump->memory->backend ? NULL : open_reader(dump, 1, limits, strings);
+    return open_reader(dump, 0, limits, strings);
+}
+
+static void close_reader(struct locals_reader *reader) {
     if (!reader)
         return;
     for (struct variables *variables = reader->all, *next; variables; variables = next) {
@@ -83,6 +112,15 @@ void close_locals(struct locals_reader *reader) {
     }
     close_values(reader->values);
     free(reader);
+}
+
+/* While no helper is at work. */
+void close_locals(struct locals_reader *reader) {
+    close_reader(reader);
+    close_reader(helper.reader);
+    free(helper.frames);
+    helper.reader = NULL;
+    helper.frames = NULL;
 }
 
 /* Memory until close_locals. */
@@ -106,7 +144,7 @@ static void *keep(struct locals_reader *reader, const void *bytes, size_t size) 
 
 static int add_names(struct locals_reader *reader, struct variables *variables, uint64_t tuple, unsigned char kind) {
     struct snapshot *snapshot = snapshot_of(reader->values);
-    const struct layout *l = &reader->dump->layout;
+    const struct layout *l = &reader->layout;
     uint64_t size, name;
     if (peek(snapshot, tuple + l->var_size, &size, sizeof size) || size > (uint64_t)VARIABLES_AT_MOST - variables->count)
         return -1;
@@ -131,7 +169,7 @@ static int add_names(struct locals_reader *reader, struct variables *variables, 
 }
 
 static int read_names(struct locals_reader *reader, uint64_t code, struct variables *variables) {
-    const struct layout *l = &reader->dump->layout;
+    const struct layout *l = &reader->layout;
     struct snapshot *snapshot = snapshot_of(reader->values);
     uint64_t names[3], kinds, size;
     if (!l->code_local_names) {
@@ -147,8 +185,8 @@ static int read_names(struct locals_reader *reader, uint64_t code, struct variab
 
 /* The names of a code object's variables. None, if they cannot be read. */
 static const struct variables *find_variables(struct locals_reader *reader, const struct code *code) {
-    if (code->variables)
-        return code->variables;
+    if (code->variables[reader->number])
+        return code->variables[reader->number];
     struct variables *variables = calloc(1, sizeof *variables);
     if (!variables)
         return NULL;
@@ -159,16 +197,16 @@ static const struct variables *find_variables(struct locals_reader *reader, cons
             free(variables->names[i]);
         variables->count = 0;
     }
-    return ((struct code *)code)->variables = variables;
+    return ((struct code *)code)->variables[reader->number] = variables;
 }
 
 /* --- values --- */
 
 static void add_local(struct locals_reader *reader, const char *name, const struct value *value) {
-    if (reader->found_count == VARIABLES_AT_MOST || reader->text > LOCALS_TEXT_AT_MOST)
+    if (reader->found_count == VARIABLES_AT_MOST || text_size > LOCALS_TEXT_AT_MOST)
         return;
     char *text = keep(reader, value->text, value->size + 1);
-    reader->text += value->size + 32;
+    text_size += value->size + 32;
     if (text)
         reader->found[reader->found_count++] = (struct local){name, value->type, text, value->size, value->form, value->truncated};
 }
@@ -176,7 +214,7 @@ static void add_local(struct locals_reader *reader, const char *name, const stru
 /* `name` is kept: those of code objects live as long as the reader. */
 static void add_object(struct locals_reader *reader, const char *name, uint64_t object) {
     struct value value;
-    if (reader->text > LOCALS_TEXT_AT_MOST)
+    if (text_size > LOCALS_TEXT_AT_MOST)
         return;
     render_value(reader->values, object, reader->strings, &value);
     add_local(reader, name, &value);
@@ -190,7 +228,7 @@ static void add_named(void *data, const char *name, uint64_t object) {
 
 /* A word of the frame; a cell's content if it is one by its kind. */
 static void add_variable(struct locals_reader *reader, const char *name, unsigned char kind, uint64_t word) {
-    if (reader->dump->layout.has_tagged_references) {
+    if (reader->layout.has_tagged_references) {
         if ((word & 3) == 3) {
             struct value value;
             render_tagged_int(reader->values, (int64_t)word >> 2, &value);
@@ -208,7 +246,7 @@ static void add_variable(struct locals_reader *reader, const char *name, unsigne
 
 /* The frame's own words are those that the stack was made of? In one piece with what follows them. */
 static enum locals_state check_frame(struct locals_reader *reader, const struct dump_frame *frame) {
-    const struct layout *l = &reader->dump->layout;
+    const struct layout *l = &reader->layout;
     struct snapshot *snapshot = snapshot_of(reader->values);
     uint64_t previous, code, instruction = 0;
     int32_t index;
@@ -227,7 +265,7 @@ static enum locals_state check_frame(struct locals_reader *reader, const struct 
 }
 
 static enum locals_state find_locals(struct locals_reader *reader, const struct dump_frame *frame) {
-    const struct layout *l = &reader->dump->layout;
+    const struct layout *l = &reader->layout;
     const struct variables *variables = find_variables(reader, frame->code);
     struct snapshot *snapshot = snapshot_of(reader->values);
     uint64_t words[VARIABLES_AT_MOST], mapping, globals;
@@ -248,10 +286,10 @@ static enum locals_state find_locals(struct locals_reader *reader, const struct 
 /* The variables of one frame into the reader's memory. */
 static void read_frame_locals(struct locals_reader *reader, struct dump_frame *frame) {
     struct frame_locals locals = {LOCALS_LIMIT, 0, NULL};
-    if (reader->text <= LOCALS_TEXT_AT_MOST) {
+    if (text_size <= LOCALS_TEXT_AT_MOST) {
         locals.state = find_locals(reader, frame);
         locals.count = locals.state == LOCALS_GONE ? 0 : reader->found_count;
-        if (reader->text > LOCALS_TEXT_AT_MOST)
+        if (text_size > LOCALS_TEXT_AT_MOST)
             locals.state = LOCALS_LIMIT;
         locals.local = locals.count ? keep(reader, reader->found, locals.count * sizeof *locals.local) : NULL;
         if (!locals.local)
@@ -329,22 +367,83 @@ static void read_chunk(struct locals_reader *reader, struct dump_frame **frames,
         mark_changing(reader, frames[i]);
 }
 
+static void read_frames_of(struct locals_reader *reader, struct dump_frame **frames, int count) {
+    struct dump_frame *chunk[FRAMES_AT_ONCE];
+    for (int at = 0, n; at < count; at += n) {
+        n = count - at < FRAMES_AT_ONCE ? count - at : FRAMES_AT_ONCE;
+        memcpy(chunk, frames + at, n * sizeof *chunk);      /* read_chunk sorts them */
+        read_chunk(reader, chunk, n);
+    }
+}
+
+static int chunk_size(int number) {
+    int left = helper.count - number * helper.chunk;
+    return left < helper.chunk ? left : helper.chunk;
+}
+
+static void help(void *unused) {
+    struct dump_frame *chunk[FRAMES_AT_ONCE];
+    (void)unused;
+    for (int i = 0; i < helper.end; helper.done = ++i) {
+        for (int k = 0; k < chunk_size(i); k++)
+            chunk[k] = &helper.frames[i * helper.chunk + k];
+        read_frames_of(helper.reader, chunk, chunk_size(i));
+    }
+}
+
+/* Is the helper through with its chunk, in the time that we would need? */
+static int await_helper(int chunk, double ms) {
+    static const struct timespec pause = {0, HELPER_PAUSE_NS};
+    for (double end = now_ms() + ms; helper.done <= chunk && now_ms() < end;)
+        nanosleep(&pause, NULL);
+    return helper.done > chunk;
+}
+
+/* Half of them by the helper, if it comes to it. */
+static void read_with_helper(struct locals_reader *reader, struct dump_frame **frames, int count) {
+    helper.chunk = (count + CHUNKS - 1) / CHUNKS;
+    if (helper.chunk < CHUNK_AT_LEAST)
+        helper.chunk = CHUNK_AT_LEAST;
+    if (helper.chunk > FRAMES_AT_ONCE)
+        helper.chunk = FRAMES_AT_ONCE;
+    int chunks = (count + helper.chunk - 1) / helper.chunk;
+    if (chunks < 2 || !helper.reader || !(helper.frames = malloc(count * sizeof *helper.frames))) {
+        read_frames_of(reader, frames, count);
+        return;
+    }
+    helper.count = count;
+    for (int i = 0; i < count; i++)
+        helper.frames[i] = *frames[i];
+    helper.done = 0;
+    helper.end = chunks;
+    begin_helper(help, NULL);
+    double taken = 0;
+    int ours = chunks;
+    while (ours > helper.done) {
+        if (ours - 1 == helper.done && await_helper(ours - 1, taken))
+            break;
+        double start = now_ms();
+        helper.end = --ours;
+        read_frames_of(reader, frames + ours * helper.chunk, chunk_size(ours));
+        taken = now_ms() - start;
+    }
+    for (int i = 0; i < ours * helper.chunk && i < count; i++)
+        frames[i]->variables = helper.frames[i].variables;
+}
+
 /* The variables of all frames that are to be shown. Frames of several threads share a snapshot: their
  * objects lie beside each other. */
 void read_locals(struct locals_reader *reader) {
-    struct dump_frame *chunk[FRAMES_AT_ONCE];
-    int count = 0;
-    for (int i = 0; i < reader->dump->thread_count; i++) {
+    int room = 0, count = 0;
+    for (int i = 0; i < reader->dump->thread_count; i++)
+        room += reader->dump->threads[i].frame_count;
+    struct dump_frame **frames = malloc((room + 1) * sizeof *frames);
+    for (int i = 0; frames && i < reader->dump->thread_count; i++) {
         struct dump_thread *thread = &reader->dump->threads[i];
-        for (int k = 0; k < thread->frame_count; k++) {
-            if (thread->frames[k].hidden || !thread->frames[k].code)
-                continue;
-            chunk[count++] = &thread->frames[k];
-            if (count == FRAMES_AT_ONCE) {
-                read_chunk(reader, chunk, count);
-                count = 0;
-            }
-        }
+        for (int k = 0; k < thread->frame_count; k++)
+            if (!thread->frames[k].hidden && thread->frames[k].code)
+                frames[count++] = &thread->frames[k];
     }
-    read_chunk(reader, chunk, count);
+    read_with_helper(reader, frames, count);
+    free(frames);
 }

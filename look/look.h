@@ -215,7 +215,7 @@ int open_image(struct elf *elf, struct memory *memory, const struct mapping *map
 uint64_t find_symbol(struct elf *elf, const char *name);
 uint64_t find_function(struct elf *elf, const char *name);
 int read_library_file(const char *path, struct memory *memory, struct elf *elf);
-int read_images(struct target *target);
+int read_images(struct target *target, int (*is_wanted)(const struct target *target, const struct mapping *mapping));
 struct elf *find_image(struct target *target, const char *soname);
 int is_in(const struct elf *elf, uint64_t address);
 
@@ -232,7 +232,7 @@ uint32_t read_told_version(struct memory *memory, uint64_t runtime);
 #define LAST_VERSION 0x030f
 
 /* python.c */
-int find_python(struct target *target);
+int find_python(struct target *target, int all_images);
 int check_version(struct target *target);
 int check_ready(struct target *target);
 

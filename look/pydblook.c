@@ -70,24 +70,26 @@ struct job {
     struct target *target;
 };
 
+/* A child in our own memory, for a work that leaves nothing in buffers of stdio: fork() would copy our page tables, and both
+ * sides each page that they write, a sixth of a small dump. We do nothing until it has ended or was killed. */
+#ifdef SANITIZED
+static pid_t start_in_our_memory(struct job *job) {
+    (void)job;
+    return -1;
+}
+#else
 static int do_job(void *data) {
     const struct job *job = data;
     _exit(job->work(job->target));
 }
 
-/* A child in our own memory, for a work that leaves nothing in buffers of stdio: fork() would copy our page tables, and both
- * sides each page that they write, a sixth of a small dump. We do nothing until it has ended or was killed. */
 static pid_t start_in_our_memory(struct job *job) {
-#ifdef SANITIZED
-    (void)job;
-    return -1;
-#else
     char *stack = mmap(NULL, CHILD_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (stack == MAP_FAILED || mprotect(stack, 4096, PROT_NONE))
         return -1;
     return clone(do_job, stack + CHILD_STACK, CLONE_VM | SIGCHLD, job);
-#endif
 }
+#endif
 
 /* Reading memory may wait: for the lock that a thread in state D holds, for a page on a file server
  * that does not answer. Nothing but time ends such a wait, so a child reads, and what it says counts.
@@ -131,7 +133,7 @@ int look_at_process(struct target *target, pid_t pid, pid_t self) {
 
 /* ... and those that read memory: to be run under run_watched. */
 int look_into_memory(struct target *target) {
-    if (read_maps(target) || check_machine(target) || find_python(target) || check_version(target))
+    if (read_maps(target) || check_machine(target) || find_python(target, 1) || check_version(target))
         return -1;
     tell_time("python");
     if (check_stopped(target) || check_frozen(target) || check_waiting(target) || check_ready(target)

@@ -90,11 +90,23 @@ static int refuse_starting(struct target *target) {
                   "try again in a moment", target->pid);
 }
 
-int find_python(struct target *target) {
-    if (read_images(target))
-        return -1;
-    name_images(target);
-    struct elf *elf = find_interpreter(target, "Py_GetVersion");
+/* The program, and what is called libpython: nearly always one of them is it. */
+static int is_likely(const struct target *target, const struct mapping *mapping) {
+    const char *name = strrchr(mapping->name, '/');
+    return (target->program_headers >= mapping->start && target->program_headers < mapping->end)
+           || (name && !strncmp(name + 1, "libpython", 9));
+}
+
+/* all_images: the caller needs them. There may be hundreds, and to open one takes some reads. */
+int find_python(struct target *target, int all_images) {
+    struct elf *elf = NULL;
+    for (int likely = !all_images; !elf && likely >= 0; likely--) {
+        if (read_images(target, likely ? is_likely : NULL))
+            return -1;
+        target->program = target->libc = target->linker = NULL;
+        name_images(target);
+        elf = find_interpreter(target, "Py_GetVersion");
+    }
     if (!elf) {
         if (find_interpreter(target, "rpython_startup_code"))
             return refuse(target, "PyPy", "process %d runs PyPy, supported is CPython 3.8 to 3.15", target->pid);

@@ -46,6 +46,7 @@ void free_snapshot(struct snapshot *snapshot) {
     free(snapshot->table);
     free(snapshot->used);
     free(snapshot->changed);
+    free(snapshot->again);
     *snapshot = (struct snapshot){0};
 }
 
@@ -187,18 +188,22 @@ static void keep_changed(struct snapshot *snapshot, struct page *page, const uns
 
 /* All pages once more, for has_changed. */
 void read_again(struct snapshot *snapshot) {
-    static unsigned char bytes[BATCH_AGAIN][PAGE];
     struct piece pieces[BATCH_AGAIN];
     struct page *page_of[BATCH_AGAIN];
+    unsigned char *bytes = snapshot->again ? snapshot->again : (snapshot->again = malloc(BATCH_AGAIN * PAGE));
     snapshot->changed_count = 0;
-    snapshot->all_same = 1;
+    snapshot->all_same = bytes != NULL;
+    for (int i = 0; i < snapshot->count && !bytes; i++)
+        snapshot->pages[i].now = GONE;
+    if (!bytes)
+        return;
     for (int i = 0; i < snapshot->count;) {
         int n = 0;
         for (; i < snapshot->count && n < BATCH_AGAIN; i++) {
             if (snapshot->pages[i].unreadable)
                 continue;
             page_of[n] = &snapshot->pages[i];
-            pieces[n] = (struct piece){snapshot->pages[i].address, bytes[n], PAGE, 0};
+            pieces[n] = (struct piece){snapshot->pages[i].address, bytes + n * PAGE, PAGE, 0};
             n++;
         }
         read_pieces(snapshot->memory, pieces, n);
@@ -207,8 +212,8 @@ void read_again(struct snapshot *snapshot) {
             page->now = SAME;
             if (!pieces[k].done)
                 page->now = GONE;
-            else if (memcmp(bytes[k], snapshot->bytes + (page - snapshot->pages) * PAGE, PAGE))
-                keep_changed(snapshot, page, bytes[k]);
+            else if (memcmp(bytes + k * PAGE, snapshot->bytes + (page - snapshot->pages) * PAGE, PAGE))
+                keep_changed(snapshot, page, bytes + k * PAGE);
             snapshot->all_same &= page->now == SAME;
         }
     }

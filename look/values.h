@@ -41,6 +41,7 @@ struct snapshot {
     unsigned generation;
     unsigned char *changed;     /* pages that are not what they were */
     int changed_count, changed_room, all_same;
+    unsigned char *again;       /* read_again reads them to here */
     struct recent {             /* pages that were asked for a moment ago, by their lowest bits */
         uint64_t address;
         const unsigned char *bytes;

@@ -182,7 +182,7 @@ static void forget(struct dump *dump) {
             struct dump_frame *frame = &dump->threads[i].frames[k];
             frame->variables = NULL;
             if (frame->code)
-                ((struct code *)frame->code)->variables = NULL;
+                ((struct code *)frame->code)->variables[0] = NULL;
         }
     }
 }
@@ -213,7 +213,7 @@ int main(int argc, char **argv) {
     struct dump dump = {.target = &target, .memory = &target.memory};
     long values = 0;
     if (argc != 4 || find_process(&target, atoi(argv[1]), 0) || ask_permission(&target) || read_maps(&target)
-        || check_machine(&target) || find_python(&target))
+        || check_machine(&target) || find_python(&target, 0))
         return 2;
     target.memory.reads_at_most = DUMP_READS_AT_MOST;
     if (read_layout(&target.memory, target.python.runtime, target.python.version, &dump.layout) || read_kernel_threads(&dump)

@@ -131,6 +131,40 @@ def test_dump_of_a_memory_that_does_not_answer_is_a_document(victim, compiled):
     assert (process["pid"], process["error"], process["complete"], process["threads"]) == (target.pid, line, False, [])
 
 
+CROWD = """
+import threading
+def wait(depth, number, text):
+    if depth:
+        return wait(depth - 1, number + 1, text + "x")
+    lock.acquire()
+lock = threading.Lock()
+lock.acquire()
+for number in range(100):
+    threading.Thread(target=wait, args=(7, number, "text %d " % number), daemon=True).start()
+print("ready", flush=True)
+wait(7, 100, "main")
+"""
+
+
+@pytest.mark.parametrize("kind", ["asan", "tsan"])
+@pytest.mark.parametrize("option", ["--no-fold", "--locals"])
+def test_helper_and_first_thread_do_not_meet(kind, option, victim):
+    target = victim(source=CROWD)
+    for tid in support.list_threads(target.pid):
+        target.wait_blocked(tid)
+    program = os.path.join(support.TOP, "build", kind, "pydblook")
+    prefix = ["setarch", "-R"] if kind == "tsan" else []        # it wants its addresses for itself
+    outputs = []
+    for command in [[LOOK]] + 3 * [prefix + [program]]:
+        done = subprocess.run(command + ["--json", option, "dump", str(target.pid)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              encoding="utf-8", timeout=60)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        process, = json.loads(done.stdout)["processes"]
+        assert len(process["threads"]) == 101 and process["complete"]
+        outputs.append([thread["frames"] for thread in process["threads"]])
+    assert all(output == outputs[0] for output in outputs)
+
+
 def test_names_of_the_target_cannot_write_into_plan_or_terminal(tmp_path, victim):
     path = tmp_path / "py\nshell touch owned\x1b[31m"
     os.symlink("/usr/bin/sleep", path)
