@@ -235,7 +235,8 @@ static void read_meanwhile(void *unused) {
 }
 
 static int begin_calls(const struct dump *dump, int task) {
-    meanwhile.count = meanwhile.end = dump->thread_count;
+    meanwhile.count = dump->thread_count;
+    meanwhile.end = meanwhile.count;
     meanwhile.calls = calloc(meanwhile.count, sizeof *meanwhile.calls);
     meanwhile.own = calloc(meanwhile.count, sizeof *meanwhile.own);
     if (!meanwhile.calls || !meanwhile.own)
