@@ -549,13 +549,38 @@ static int ident_offset(void) {
     return offset;
 }
 
+/* 3.8 has no PyThreadState_GetFrame: there the frame is in the word of a thread state in which our own
+ * thread state has our own frame. */
+static PyObject *find_frame(PyThreadState *thread) {
+    static int offset = -1;
+    unsigned long *words = (unsigned long *)py.PyThreadState_Get(), own = (unsigned long)py.PyEval_GetFrame();
+    if (py.PyThreadState_GetFrame)
+        return py.PyThreadState_GetFrame(thread);
+    for (int i = 0; offset < 0 && own && i < 64; i++)
+        if (words[i] == own)
+            offset = i;
+    PyObject *frame = offset < 0 ? NULL : ((PyObject **)thread)[offset];
+    if (frame)
+        py.Py_IncRef(frame);
+    return frame;
+}
+
+/* The state with the thread's frames. Up to 3.11 a state that a thread has just made for one that it starts bears its own ident,
+ * too, until that one runs: newest first in the list, and without a frame. */
 static PyThreadState *find_thread_state(unsigned long ident) {
     int offset = ident_offset();
-    PyThreadState *state = py.PyInterpreterState_ThreadHead(py.PyInterpreterState_Main());
-    for (; state && offset >= 0; state = py.PyThreadState_Next(state))
-        if (((unsigned long *)state)[offset] == ident)
-            return state;
-    return NULL;
+    PyThreadState *state = py.PyInterpreterState_ThreadHead(py.PyInterpreterState_Main()), *found = NULL;
+    for (; state && offset >= 0; state = py.PyThreadState_Next(state)) {
+        if (((unsigned long *)state)[offset] != ident)
+            continue;
+        PyObject *frame = find_frame(state);
+        found = state;
+        if (!frame)
+            continue;
+        py.Py_DecRef(frame);
+        break;
+    }
+    return found;
 }
 
 /* A number of /proc/self/task/TID/stat. */
@@ -759,22 +784,6 @@ HAND(hand_idents) {
 HAND(hand_has_subinterpreters) {
     PARSE("");
     return py.PyBool_FromLong(py.PyInterpreterState_Next(py.PyInterpreterState_Head()) != NULL);
-}
-
-/* 3.8 has no PyThreadState_GetFrame: there the frame is in the word of a thread state in which our own
- * thread state has our own frame. */
-static PyObject *find_frame(PyThreadState *thread) {
-    static int offset = -1;
-    unsigned long *words = (unsigned long *)py.PyThreadState_Get(), own = (unsigned long)py.PyEval_GetFrame();
-    if (py.PyThreadState_GetFrame)
-        return py.PyThreadState_GetFrame(thread);
-    for (int i = 0; offset < 0 && own && i < 64; i++)
-        if (words[i] == own)
-            offset = i;
-    PyObject *frame = offset < 0 ? NULL : ((PyObject **)thread)[offset];
-    if (frame)
-        py.Py_IncRef(frame);
-    return frame;
 }
 
 /* frame(ident) -> the topmost frame of a thread of the main interpreter, or None */

@@ -229,6 +229,29 @@ def start_linker_victim(victim, python, how, seconds, library):
                   files={"slow_library.so": library, "another.so": library})
 
 
+# As between the two halves of thread.start() up to 3.11, but for good.
+SECOND_STATE = """
+import ctypes, threading
+def checkout(secret):
+    lock.acquire()
+lock = threading.Lock()
+lock.acquire()
+api = ctypes.PyDLL(None)
+api.PyInterpreterState_Head.restype = api.PyThreadState_New.restype = ctypes.c_void_p
+api.PyThreadState_New(ctypes.c_void_p(api.PyInterpreterState_Head()))
+print("ready", flush=True)
+checkout(1030)
+"""
+
+
+@pytest.mark.parametrize("python", pythons.ALL, ids=str)
+def test_thread_with_a_second_state_has_its_frames(python, victim, batch):
+    target = victim(python, source=SECOND_STATE, blocked=True)
+    done = batch("-c", "p secret", "-c", "enter", "-c", "p secret", "-c", "leave", target.pid)
+    assert (done.returncode, done.stdout) == (0, "1030\n1030\n"), done.stderr
+    target.assert_unharmed()
+
+
 @both_ends
 @pytest.mark.parametrize("how", ["constructor", "iterate"])
 def test_linker_lock_held_for_a_while_is_waited_for(python, how, victim, attach, slow_library):
