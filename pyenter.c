@@ -41,7 +41,7 @@
 
 struct visit {
     _Atomic uint32_t state;
-    int tid;
+    int tid, anywhere;
     visit_function function;
     void *argument;
     const char *reason;         /* the rest of a sentence that begins with the thread, when it was missed */
@@ -182,7 +182,10 @@ static void on_visit(int number, siginfo_t *info, void *context) {
         && visit->state == VISIT_SENT && visit->tid == syscall(SYS_gettid)
         && atomic_compare_exchange_strong(&visit->state, &sent, VISIT_INSIDE)) {
         int answer = VISIT_REFUSED;
-        if (!(visit->reason = judge_place(context, &place)))
+        visit->reason = judge_place(context, &place);
+        if (visit->anywhere)
+            answer = visit->function(visit->argument, 0);
+        else if (!visit->reason)
             answer = visit->function(visit->argument, is_lock_wait(context, &place));
         if (answer == VISIT_INTERRUPT)
             interrupt_call(context);
@@ -243,7 +246,7 @@ int find_visit(void) {
     return -1;
 }
 
-const char *send_visit(int slot, int tid, visit_function function, void *argument) {
+const char *send_visit(int slot, int tid, visit_function function, void *argument, int anywhere) {
     int number = find_free_signal(tid);
     if (!number)
         return "gets no signal: the program uses or blocks all real-time signals";
@@ -254,6 +257,7 @@ const char *send_visit(int slot, int tid, visit_function function, void *argumen
         return "takes no signal";
     installed = number;
     visits[slot].tid = tid;
+    visits[slot].anywhere = anywhere;
     visits[slot].function = function;
     visits[slot].argument = argument;
     visits[slot].reason = NULL;

@@ -19,7 +19,8 @@ typedef int (*visit_function)(void *argument, int is_lock);
 int find_free_signal(int tid);
 void hear_visits(int on);
 int find_visit(void);
-const char *send_visit(int slot, int tid, visit_function function, void *argument);
+/* anywhere: also in a thread that is not blocked; then the function may do only what a signal handler may. */
+const char *send_visit(int slot, int tid, visit_function function, void *argument, int anywhere);
 int visit_state(int slot, const char **reason);
 void end_visits(void);
 /* From here on there are so many bytes of the interpreter: who waits for a word in them waits for the GIL. */

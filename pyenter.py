@@ -20,9 +20,9 @@ Why another thread's wait cannot be ended elsewhere: after EINTR CPython waits o
     of PEP 768 raises (3.14) is printed, not raised.
   - An exception that is set there and then (PyErr_SetObject in the handler) does not end the wait, which looks at that answer
     alone, and makes its result a SystemError: a lock taken and lost, bytes received and lost.
-What holds the GIL is not entered: our threads do not run to ask for it. A catastrophic regular expression asks
-PyErr_CheckSignals() now and then, but runs only what is in place by then: the program's own signal handlers in the main thread,
-and on 3.14 and later a script of PEP 768, a file in the target.
+What holds the GIL is not entered: our threads do not run to ask for it. From 3.14 on what asks PyErr_CheckSignals() now and
+then, as a catastrophic regular expression does, lends us the GIL (lend() in pyinjectcode.c), and then is entered as any other.
+What is raised in that script is lost, so there a signal handler of the main thread raises behind it, and in no other thread.
 """
 
 sys = pythreadhacks.sys
@@ -98,7 +98,11 @@ def stay(session, tracee, words, is_lock, kept):
     tracee.park(lambda: show(session, tracee))
     error, tracee.error, kept, tracee.kept = tracee.error, None, tracee.kept, None
     error = kept or error               # the program's own signal handler comes first
-    order = make_order(error, tracee.native, is_lock) if error is not None else None
+    order = None
+    if error is not None and hands.lender() == tracee.native:
+        tracee.raiser = install_raiser(error, tracee.native)
+    elif error is not None:
+        order = make_order(error, tracee.native, is_lock)
     tracee.order, tracee.entered = order, None
     hands.wake(0)
     return order
@@ -131,16 +135,24 @@ def release(tracee):
 
 # --- raise ---
 
-def make_order(error, native, is_lock, later=True):
-    """In the thread: how this error gets into it, as hands.visit() wants to be answered."""
+def install_raiser(error, native):
+    """In the main thread: the signal that makes it raise this error; 0: there is none, or it is another thread."""
     signal, number = pythreadhacks.modules.get("_signal"), hands.free_signal(native)
     if signal is not None and number:
         old = signal.getsignal(number) or signal.SIG_DFL
         try:
             signal.signal(number, hands.raiser(error, signal.signal, number, old))
-            return number, None
+            return number
         except ValueError:
             pass                        # not the main thread
+    return 0
+
+
+def make_order(error, native, is_lock, later=True):
+    """In the thread: how this error gets into it, as hands.visit() wants to be answered."""
+    number = install_raiser(error, native)
+    if number:
+        return number, None
     if is_lock and pythreadhacks.pending_calls_reach_threads():
         return RAISE_PENDING, error
     return (RAISE_LATER, later_class(error)) if later else None
@@ -197,6 +209,8 @@ def raise_in(session, tracee, error):
     if tracee.busy:
         return session.pdb.error("%s is still evaluating" % tracee)
     session.pdb.forget()
+    if hands.lender() == tracee.native:
+        return raise_in_lender(session, tracee, error, words)
     session.pdb.set_step()
     session.arm(tracee)
     tracee.order = None
@@ -217,6 +231,36 @@ def raise_in(session, tracee, error):
         return session.enter_stop(stop)
     if tracee.order and tracee.order[0] == RAISE_PENDING:
         hands.raise_later(tracee.ident, later_class(error))
+    session.notice("%s will be raised in %s when it returns from %s" % (name, tracee, words))
+    session.disarm(tracee)
+    return session.settle(tracee)
+
+
+def raise_in_lender(session, tracee, error, words):
+    """In a thread that lends us the GIL, by a signal that comes behind our script."""
+    name, reason, tracee.raiser = type(error).__name__, None, None
+
+    def prepare(is_lock, kept):
+        tracee.raiser = install_raiser(kept or error, tracee.native)
+        hands.wake(0)
+
+    if tracee.entered:
+        tracee.error = error
+        release(tracee)
+    else:
+        reason = Visit(tracee.ident, tracee.native, prepare).reason
+        while reason is None and tracee.raiser is None and hands.is_open():
+            hands.wait(0, hands.news(0), 1)
+    if not tracee.raiser:
+        session.pdb.error("%s cannot be raised in %s: it %s" % (name, tracee, reason or "keeps the GIL, and is not the main thread"))
+        return session.settle(tracee)
+    session.pdb.set_step()
+    session.arm(tracee)
+    hands.end_loan(tracee.raiser)
+    stop = await_error(session, tracee, RAISE_S)
+    if stop:
+        session.notice("%s raised in %s" % (name, tracee))
+        return session.enter_stop(stop)
     session.notice("%s will be raised in %s when it returns from %s" % (name, tracee, words))
     session.disarm(tracee)
     return session.settle(tracee)

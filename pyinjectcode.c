@@ -35,6 +35,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -55,6 +56,8 @@
 
 #define OWN_MS 500              /* so often the keeper sees whether its descriptors are still its own */
 #define MEMORY_NEEDED (6 << 20) /* of address space, for the payload and its work */
+#define VISIT_MS 200            /* so long a thread that runs may take to hear a signal */
+#define SURELY_NS 50000000      /* a thread that has computed for so long is through with the beginning or end of a short script */
 #define GIL_US 2000             /* so long the evaluator keeps the GIL while it compiles the payload */
 
 EXPORT struct pydb_state pydb_state = {.magic = PYDB_MAGIC, .build = PYDB_BUILD, .in_write = -1, .out_read = -1};
@@ -755,14 +758,16 @@ HAND(hand_native_id) {
 
 /* cpu_time(native id) -> int: nanoseconds that a thread of this process has run, -1 if it is gone.
  * No /proc: it need not be mounted where the target lives. */
+static int64_t cpu_time(int tid) {
+    struct timespec t;
+    clockid_t clock = (clockid_t)(~(unsigned)tid << 3 | 6);       /* CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK */
+    return syscall(SYS_clock_gettime, clock, &t) ? -1 : t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
 HAND(hand_cpu_time) {
     int tid;
-    struct timespec t;
     PARSE("i", &tid);
-    clockid_t clock = (clockid_t)(~(unsigned)tid << 3 | 6);       /* CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD_MASK */
-    if (syscall(SYS_clock_gettime, clock, &t))
-        return py.PyLong_FromLong(-1);
-    return py.PyLong_FromLongLong(t.tv_sec * 1000000000LL + t.tv_nsec);
+    return py.PyLong_FromLongLong(cpu_time(tid));
 }
 
 /* idents() -> [ident]: every thread state of the main interpreter, newest first */
@@ -2054,7 +2059,7 @@ HAND(hand_visit) {
         forget_visitor(slot);
         py.Py_IncRef(callable);
         visitors[slot] = (struct visitor){thread, callable};
-        reason = send_visit(slot, tid, run_visitor, &visitors[slot]);
+        reason = send_visit(slot, tid, run_visitor, &visitors[slot], 0);
     }
     return reason ? py.PyUnicode_FromString(reason) : py.PyLong_FromLong(slot);
 }
@@ -2094,6 +2099,179 @@ HAND(hand_free_signal) {
     int tid;
     PARSE("i", &tid);
     return py.PyLong_FromLong(find_free_signal(tid));
+}
+
+/* ---- a thread that keeps the GIL lends it ----
+ *
+ * A catastrophic regular expression keeps the GIL, and asks PyErr_CheckSignals() now and then. From 3.14 on that runs a script
+ * which the slot of the thread names (PEP 768). Ours waits for the end of a pipe, and while it does the GIL is free.
+ *   - The slot is written by its own thread, in a signal handler, and only if that thread's state is the current one: then it
+ *     has the GIL, so that nobody can free the state meanwhile. (sys.remote_exec() writes from outside, and may be too late.)
+ *   - Script and pipe have no name but /proc/self/fd/N, and the script closes them.
+ *   - What the thread does not begin in time is taken out of the slot again. If that cannot be done, the script finds
+ *     the end of its pipe at once.
+ * Offsets and bit come from look, which knows the version. */
+static struct {
+    int tid, breaker, bit, remote, pending, path, path_size;
+    char script_name[40];
+    int takes_back;
+    int32_t *slot;              /* debugger_pending_call, where the script was put */
+    struct end write, read, script;
+} loan = {.write = {.fd = -1}, .read = {.fd = -1}, .script = {.fd = -1}};
+
+/* In the thread, wherever it is. */
+static int write_slot(void *unused, int is_lock) {
+    char *own = (char *)py.PyThreadState_GetUnchecked();
+    (void)unused, (void)is_lock;
+    if (!own)
+        return VISIT_REFUSED;
+    int32_t *pending = (int32_t *)(own + loan.remote + loan.pending);
+    char *path = own + loan.remote + loan.path;
+    size_t size = strlen(loan.script_name) + 1;
+    if (loan.takes_back) {
+        if (*pending == 1 && !memcmp(path, loan.script_name, size))
+            *pending = 0;
+        return VISIT_RESUME;
+    }
+    if (*pending)
+        return VISIT_REFUSED;
+    memcpy(path, loan.script_name, size);
+    loan.slot = pending;
+    *pending = 1;
+    __atomic_fetch_or((uintptr_t *)(own + loan.breaker), (uintptr_t)loan.bit, __ATOMIC_SEQ_CST);
+    return VISIT_RESUME;
+}
+
+static int visit_holder(void) {
+    const char *reason;
+    int slot = find_visit(), left = 0;
+    if (slot < 0 || send_visit(slot, loan.tid, write_slot, NULL, 1))
+        return -1;
+    for (int ms = 0; ms < VISIT_MS && visit_state(slot, &reason) == VISIT_SENT; ms++)
+        poll(NULL, 0, 1);
+    end_visits();
+    left = visit_state(slot, &reason) == VISIT_LEFT;
+    return left ? 0 : -1;
+}
+
+/* Does the script still wait in the slot? Read as foreign memory: it may be gone. */
+static int is_pending(void) {
+    int32_t pending = 0;
+    struct iovec local = {&pending, sizeof pending}, remote = {loan.slot, sizeof pending};
+    return syscall(SYS_process_vm_readv, syscall(SYS_getpid), &local, 1, &remote, 1, 0) == sizeof pending && pending == 1;
+}
+
+static int write_script(void) {
+    char text[256];
+    int ends[2] = {-1, -1};
+    int fd = syscall(SYS_memfd_create, "pydbattach", 1 /* MFD_CLOEXEC */);
+    if (fd < 0)
+        return -1;
+    remember(&loan.script, move_up(fd));
+    if (make_pipe(ends)) {
+        close_end(&loan.script);
+        return -1;
+    }
+    remember(&loan.read, ends[0]);
+    remember(&loan.write, ends[1]);
+    fcntl(ends[0], F_SETFL, 0);         /* the script waits */
+    snprintf(text, sizeof text, "pyinjectcode = 1\nimport posix\nposix.close(%d)\ntry:\n while posix.read(%d, 1): pass\n"
+             "except BaseException: pass\ntry: posix.close(%d)\nexcept BaseException: pass\n", loan.script.fd, loan.read.fd, loan.read.fd);
+    snprintf(loan.script_name, sizeof loan.script_name, "/proc/self/fd/%d", loan.script.fd);
+    ssize_t size = strlen(text);
+    return write(loan.script.fd, text, size) == size && !access(loan.script_name, R_OK) ? 0 : -1;
+}
+
+/* The thread goes on, and has the GIL again; the script closes what it has. */
+static void end_loan(void) {
+    close_end(&loan.write);
+    loan.read.fd = loan.script.fd = -1;
+}
+
+static void drop_loan(void) {
+    close_end(&loan.write);
+    close_end(&loan.read);
+    close_end(&loan.script);
+}
+
+static void lend_again(void) {
+    if (loan.write.fd >= 0 || !loan.tid)
+        return;
+    loan.takes_back = 0;
+    loan.slot = NULL;
+    if (write_script() || visit_holder()) {
+        drop_loan();
+        return;
+    }
+    int64_t end = now_ms() + LEND_MS, begun = -1, used = 0;
+    while (is_pending() && now_ms() < end)
+        poll(NULL, 0, 1);
+    if (is_pending()) {
+        loan.takes_back = 1;
+        if (!visit_holder() && !is_pending())
+            drop_loan();
+        else
+            end_loan();
+        return;
+    }
+    /* Its first act is to close itself. One that an audit hook has forbidden never will, and is not tried again. */
+    for (; is_ours(&loan.script) && used - begun < SURELY_NS; poll(NULL, 0, 1)) {
+        if ((used = cpu_time(loan.tid)) < 0)
+            break;
+        begun = begun < 0 ? used : begun;
+    }
+    if (is_ours(&loan.script)) {
+        drop_loan();
+        loan.tid = 0;
+    }
+}
+
+/* WIRE_LEND. By the keeper, which needs no GIL. */
+static void lend(const char *text) {
+    long number[7] = {0};
+    for (int n = 0; n < 7; n++, text += *text == ' ') {
+        if (*text < '0' || *text > '9')
+            return;
+        for (; *text >= '0' && *text <= '9'; text++)
+            if ((number[n] = number[n] * 10 + *text - '0') > INT32_MAX)
+                return;
+    }
+    if (!py.PyThreadState_GetUnchecked || loan.write.fd >= 0 || number[6] < (long)sizeof loan.script_name)
+        return;
+    loan.tid = number[0], loan.breaker = number[1], loan.bit = number[2], loan.remote = number[3];
+    loan.pending = number[4], loan.path = number[5], loan.path_size = number[6];
+    lend_again();
+}
+
+/* lender() -> int: native id of the thread that lends us the GIL, 0: none */
+HAND(hand_lender) {
+    PARSE("");
+    return py.PyLong_FromLong(loan.write.fd >= 0 ? loan.tid : 0);
+}
+
+/* end_loan(signal): the lender goes on, and keeps the GIL again. A signal (0: none) is sent to it when it is surely through
+ * with our script: so its handler, which raises, is called by the code that lent us the GIL. */
+HAND(hand_end_loan) {
+    int number;
+    PARSE("i", &number);
+    if (loan.write.fd < 0)
+        return none();
+    PyThreadState *thread = py.PyEval_SaveThread();
+    struct end read_end = loan.read;
+    end_loan();
+    if (number) {
+        int64_t used = 0, end = now_ms() + LEND_MS;
+        while (is_ours(&read_end) && now_ms() < end)
+            poll(NULL, 0, 1);
+        for (int64_t first = -1; now_ms() < end && used - first < SURELY_NS; poll(NULL, 0, 1)) {
+            if ((used = cpu_time(loan.tid)) < 0)
+                break;
+            first = first < 0 ? used : first;
+        }
+        syscall(SYS_tgkill, syscall(SYS_getpid), loan.tid, number);
+    }
+    py.PyEval_RestoreThread(thread);
+    return none();
 }
 
 /* raiser(error, signal, number, old) -> function: what signal.signal() takes for a handler. It puts the old one
@@ -2297,7 +2475,7 @@ static struct PyMethodDef hands[] = {
     METHOD(cpu_time), METHOD(idents), METHOD(has_subinterpreters), METHOD(note_depth), METHOD(frame),
     METHOD(set_locals), METHOD(gate), METHOD(at_fork), METHOD(start_times), METHOD(read_files), METHOD(done), METHOD(breathe),
     METHOD(trace), METHOD(prepare), METHOD(breaks), METHOD(adopt), METHOD(renew), METHOD(raised), METHOD(load),
-    METHOD(namespace), METHOD(visit), METHOD(visit_state), METHOD(end_visits), METHOD(hear_visits), METHOD(free_signal),
+    METHOD(namespace), METHOD(visit), METHOD(visit_state), METHOD(end_visits), METHOD(hear_visits), METHOD(free_signal), METHOD(lender), METHOD(end_loan),
     METHOD(raiser), METHOD(raise_later), METHOD(spawn),
 };
 
@@ -2530,6 +2708,7 @@ static void after_fork_in_child(void) {
     close_end(&bell_read);
     close_end(&bell_write);
     drop_client_ends();
+    drop_loan();
     end_visits();
     forked = 1;
     bell_lock = 0;
@@ -2559,6 +2738,11 @@ static void keep_channel(void) {
             send_messenger("on_interrupt");
             continue;
         }
+        if (frame->kind == WIRE_LEND) {
+            lend(frame->data);
+            free(frame);
+            continue;
+        }
         push_frame(frame);
     }
 }
@@ -2573,6 +2757,7 @@ static void await_undo(void) {
         await_change(&queue_news, seen, 20);
         if (now_ms() > next) {
             send_messenger("on_hangup");
+            lend_again();
             next = now_ms() + HANGUP_MS;
         }
     }
@@ -2588,6 +2773,8 @@ static void run_keeper(void) {
         syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);
     }
     end_visits();
+    end_loan();
+    loan.tid = 0;
     send_frame(WIRE_BYE, "", 0, 1, NULL);
     close_channel();
     drop_frames();

@@ -1028,7 +1028,7 @@ class Session:
                 at = at.f_back
             while last is not None and last.f_code.co_filename in own:
                 last = last.f_back
-            frame = last or frame
+            frame = pythreadhacks.below_loan(last) or frame
         return frame
 
     def describe(self, tracee):
@@ -1045,7 +1045,7 @@ class Session:
 
     def event(self, frame, event, arg):
         """In the thread, from the tracer. Answers with an exception if one is to be raised in the program."""
-        if self.over or not hands.is_open():
+        if self.over or not hands.is_open() or pythreadhacks.is_loan(frame):
             return None
         tracee = self.numbers.get((hands.ident(), hands.native_id(hands.ident())))
         if tracee is None or tracee.parked or frame.f_code.co_filename in OWN_NAMES:
@@ -1288,6 +1288,7 @@ class Session:
                 other.go()
         self.tell_state("running")
         told = was_blocked and self.tell_still(tracee)
+        hands.end_loan(0)
         spent, since = hands.cpu_time(tracee.native), hands.monotonic()
         while True:
             event = (None if steps else self.take_waiting()) or self.next_event(50 if not told or was_blocked else 500)

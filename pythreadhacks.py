@@ -516,12 +516,22 @@ def current_frames():
                 frames[ident] = frame
     for ident in ours:
         frames.pop(ident, None)
-    return frames
+    return {ident: below_loan(frame) for ident, frame in frames.items()}
 
 
 def current_frame(ident):
     """The topmost frame of one thread, or None."""
-    return hands.frame(ident)
+    return below_loan(hands.frame(ident))
+
+
+def is_loan(frame):
+    """Is it our script, in which a thread lends us the GIL (3.14 and later: lend() of pyinjectcode.c)?"""
+    return frame is not None and frame.f_code.co_filename == "<string>" and frame.f_code.co_names[:1] == ("pyinjectcode",)
+
+
+def below_loan(frame):
+    """The frame of the program that a thread is in."""
+    return frame.f_back if is_loan(frame) else frame
 
 
 def alive_idents():

@@ -52,6 +52,7 @@
     /* pyinjectcode.so: nobody hears it any more */ \
     STEP(COME, 3000, "everything: the library closes; a client that has not spoken by then will not come", "") \
     STEP(FRAME, 10000, "everything: the library closes; a client that has begun a frame will not end it", "") \
+    STEP(LEND, 1000, "the script is taken back out of the thread's slot, or ends at once when it comes to run", "") \
     STEP(HANGUP, 250, "an evaluator that is busy so long after the client has gone is interrupted, and so on", "") \
     STEP(LEAVE, 1000, "the keeper leaves the rest to an evaluator that waits for the GIL", "")
 

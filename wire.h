@@ -27,8 +27,10 @@ enum {
     WIRE_DETACH = 'D',     /* undo everything now, whatever is going on */
     WIRE_COMPLETE = 'C',   /* begin, 0, end (decimal byte offsets into line), 0, line; answered by WIRE_MATCHES */
     WIRE_SIZE = 'W',       /* the terminal: "columns rows" (decimal) */
+    WIRE_LEND = 'N',       /* the GIL does not come: what `pydblook gil` says behind "lend ": the thread that has it, and its slot */
 };
-#define WIRE_CLIENT_KINDS {WIRE_SOURCE, WIRE_START, WIRE_LINE, WIRE_EOF, WIRE_INTERRUPT, WIRE_DETACH, WIRE_COMPLETE, WIRE_SIZE}
+#define WIRE_CLIENT_KINDS {WIRE_SOURCE, WIRE_START, WIRE_LINE, WIRE_EOF, WIRE_INTERRUPT, WIRE_DETACH, WIRE_COMPLETE, WIRE_SIZE, \
+                           WIRE_LEND}
 /* Options of WIRE_START, one a line, in any order, each at most once but for "rc":
  *   thread SELECTOR     the thread to go to: number, ident, native id or name; without it the main one
  *   pid PID             the process id as the user knows it (the target may be in another namespace)

@@ -95,6 +95,7 @@ void interrupt(struct session *s) {
         leave(s);
     } else {
         channel_send(&s->channel, WIRE_INTERRUPT, NULL, 0);
+        arm(s, DUE_GIL, GIL_MS * MS);
         if (s->person)
             s->input.length = 0;
         s->interrupted = true;

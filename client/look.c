@@ -86,23 +86,43 @@ static bool look(struct session *s, char **arguments, bool errors, int64_t wait,
     return !failed && WIFEXITED(status) && WEXITSTATUS(status) != 127;
 }
 
-/* The GIL does not come: who has it, and where. */
+static void say_waiting(struct session *s) {
+    say(s, s->person && s->stage < STAGE_SESSION ? "waiting; d and Enter shows all stacks, Ctrl-C gives up"
+           : s->person ? "waiting; Ctrl-\\ detaches" : "waiting; Ctrl-C gives up");
+    s->may_dump = s->person && s->stage < STAGE_SESSION && s->options->look;
+}
+
+/* The GIL does not come: who has it, and where. From 3.14 on that thread can be asked to lend it; that we wait is said
+ * when it has not, either. */
 void say_who_holds_the_gil(struct session *s) {
     char pid[16];
     struct buffer seen = {0};
+    if (s->asked_to_lend) {
+        s->asked_to_lend = false;
+        say_waiting(s);
+        return;
+    }
     snprintf(pid, sizeof pid, "%d", (int)s->options->pid);
     char *arguments[] = {"pydblook", "gil", pid, NULL};
     bool told = look(s, arguments, false, GIL_LOOK, &seen);
     buffer_add(&seen, "", 1);
     char *where = strchr(seen.data, ' '), *end = strchr(seen.data, '\n');
-    if (!told || !where || !end || where > end) {
-        say(s, GIL_LINE, pid);
-    } else {
+    if (told && where && end && where < end) {
         *where = *end = '\0';
         say(s, "thread %s holds the GIL and has not let go for 1 s: %s", seen.data, where + 1);
-        say(s, s->person ? "waiting; d and Enter shows all stacks, Ctrl-C gives up" : "waiting; Ctrl-C gives up");
+        if (!strncmp(end + 1, "lend ", 5) && strchr(end + 1, '\n')) {
+            channel_send(&s->channel, WIRE_LEND, end + 6, strcspn(end + 6, "\n"));
+            s->asked_to_lend = true;
+            arm(s, DUE_GIL, GIL_MS * MS);
+        } else {
+            say_waiting(s);
+        }
+    } else if (s->stage < STAGE_SESSION) {
+        if (!s->may_dump)
+            say(s, GIL_LINE, pid);
+        s->may_dump = s->person && s->options->look;
+        arm(s, DUE_GIL, GIL_MS * MS);   /* a machine that was too slow for it */
     }
-    s->may_dump = s->person && s->options->look;
     buffer_free(&seen);
 }
 

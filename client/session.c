@@ -63,7 +63,7 @@ static void take_prompt(struct session *s, const struct frame *frame) {
         say_step(s, "prompt");
     s->stage = STAGE_SESSION;
     s->reading = s->prompt_due = true;
-    s->interrupted = s->cut = false;
+    s->interrupted = s->cut = s->asked_to_lend = false;
     s->interrupts = 0;
     s->late_matches = 0;
     s->prompt.length = 0;
@@ -129,13 +129,15 @@ static void take_bye(struct session *s) {
 static void take_frame(struct session *s, const struct frame *frame) {
     if (frame->kind != WIRE_OUTPUT)
         finish_text(s);
+    if (s->stage == STAGE_SESSION)
+        disarm(s, DUE_GIL);     /* that an interrupt has armed: who speaks has the GIL */
     switch (frame->kind) {
     case WIRE_ALIVE:
         if (s->stage != STAGE_START)
             break;
         s->stage = STAGE_PROMPT;
         disarm(s, DUE_GIL);
-        s->may_dump = false;
+        s->may_dump = s->asked_to_lend = false;
         arm(s, DUE_PROMPT, PROMPT_MS * MS);
         say_step(s, "GIL");
         break;

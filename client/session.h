@@ -48,6 +48,7 @@ struct session {
 
     bool interrupted, cut; /* since the last prompt */
     bool may_dump;         /* the GIL does not come: d and Enter */
+    bool asked_to_lend;    /* the thread that has it */
     size_t after_interrupt;
     int64_t last_interrupt;
     int interrupts;

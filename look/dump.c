@@ -570,6 +570,8 @@ static int find_holder(struct target *target) {
             printf("%d ", thread->number);
             found = !print_where(stdout, thread);
             putchar('\n');
+            if (found)
+                print_slot(stdout, &dump, thread);
         }
     free_dump(&dump);
     return !found;

@@ -233,6 +233,7 @@ int read_core_threads(struct dump *dump);
 
 /* holder.c */
 int print_where(FILE *to, const struct dump_thread *thread);
+void print_slot(FILE *to, struct dump *dump, const struct dump_thread *thread);
 
 /* show_locals.c */
 void show_locals_text(const struct dump_frame *frame, const char *dim, const char *plain);

@@ -4,11 +4,20 @@
  *     1 in re.match(), /srv/shop/parse.py:17
  *
  * That is the innermost function, and the innermost line that is not the standard library's: the one that the
- * reader has written.
+ * reader has written. A second line tells where this thread may be asked to lend the GIL (lend() in pyinjectcode.c), if
+ * its Python has a slot for that (PEP 768), which is free, and the thread computes:
+ *
+ *     lend 4242 24 32 304 0 4 512
+ *
+ * its id as the target counts; in its PyThreadState the offsets of eval_breaker, the bit of it that makes the slot be looked
+ * at, and of remote_debugger_support; and within that those of debugger_pending_call and debugger_script_path, and its size.
  */
+#include <inttypes.h>
 #include <string.h>
 
 #include "dump.h"
+
+#define PLEASE_STOP 32          /* _PY_EVAL_PLEASE_STOP_BIT, 3.14 and 3.15 */
 
 /* The part of a path that names a module of the standard library; NULL where it is none of it. */
 static const char *find_module(const char *file) {
@@ -72,4 +81,16 @@ int print_where(FILE *to, const struct dump_thread *thread) {
     if (own->line > 0)
         fprintf(to, ":%d", own->line);
     return 0;
+}
+
+void print_slot(FILE *to, struct dump *dump, const struct dump_thread *thread) {
+    const struct layout *l = &dump->layout;
+    const struct interpreter *one = &dump->interpreters[thread->interpreter];
+    int32_t enabled, pending;
+    if (!l->remote_path_size || l->free_threaded || !one->is_main || thread->state != HOLDS_GIL || thread->system_call != -1
+        || read_memory(dump->memory, one->address + l->remote_enabled, &enabled, sizeof enabled) || enabled != 1
+        || read_memory(dump->memory, thread->state_address + l->thread_remote + l->remote_pending, &pending, sizeof pending) || pending)
+        return;
+    fprintf(to, "lend %d %" PRId32 " %d %" PRId32 " %" PRId32 " %" PRId32 " %" PRId32 "\n", thread->inner_tid, l->thread_breaker,
+            PLEASE_STOP, l->thread_remote, l->remote_pending, l->remote_path, l->remote_path_size);
 }

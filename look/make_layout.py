@@ -63,6 +63,14 @@ field("cframe_frame", (11, 12, at("_PyCFrame", "current_frame")))
 field("thread_ident", (6, 15, at(T, "thread_id")), told="thread_state.thread_id")
 field("thread_native_id", (11, 15, at(T, "native_thread_id")), told="thread_state.native_thread_id")
 field("thread_status", (12, 15, at(T, "_status")), told="thread_state.status")
+field("thread_breaker", (14, 15, at(T, "eval_breaker")), told="debugger_support.eval_breaker")
+
+# -- the slot of each thread for a script (PEP 768)
+field("thread_remote", (14, 15, at(T, "remote_debugger_support")), told="debugger_support.remote_debugger_support")
+field("remote_enabled", (14, 15, at(I, "config.remote_debug")), told="debugger_support.remote_debugging_enabled")
+field("remote_pending", (14, 15, at("_PyRemoteDebuggerSupport", "debugger_pending_call")), told="debugger_support.debugger_pending_call")
+field("remote_path", (14, 15, at("_PyRemoteDebuggerSupport", "debugger_script_path")), told="debugger_support.debugger_script_path")
+field("remote_path_size", (14, 15, "_Py_MAX_SCRIPT_PATH_SIZE"), told="debugger_support.debugger_script_path_size")
 
 # -- frames: PyFrameObject up to 3.10, _PyInterpreterFrame after it
 field("frame_size", (6, 10, at(F, "f_localsplus")), (11, 15, at(F, "localsplus")), told="interpreter_frame.localsplus")

@@ -87,7 +87,7 @@ static void add_sent(const char *data, size_t size) {
         memcpy(&length, data + 1, 4);
         if (length > WIRE_MAX || length > size - WIRE_HEADER)
             return;
-        if (data[0] != WIRE_INTERRUPT)          /* the keeper's own */
+        if (data[0] != WIRE_INTERRUPT && data[0] != WIRE_LEND)          /* the keeper's own */
             add_frame(&sent, data[0], data + WIRE_HEADER, length);
         data += WIRE_HEADER + length;
         size -= WIRE_HEADER + length;
@@ -239,6 +239,7 @@ int LLVMFuzzerInitialize(int *count, char ***arguments) {
     (void)count, (void)arguments;
     set_up_python();
     messengers = 1;             /* there is one already: no more threads */
+    py.PyThreadState_GetUnchecked = NULL;       /* and nobody who could lend the GIL */
     int failed = open_channel();
     drop_client_ends();
     return failed;
