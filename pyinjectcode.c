@@ -2144,25 +2144,26 @@ static int write_slot(void *unused, int is_lock) {
 
 static int visit_holder(void) {
     const char *reason;
-    int slot = find_visit(), left = 0;
+    int slot = find_visit();
     if (slot < 0 || send_visit(slot, loan.tid, write_slot, NULL, 1))
         return -1;
     for (int ms = 0; ms < VISIT_MS && visit_state(slot, &reason) == VISIT_SENT; ms++)
         poll(NULL, 0, 1);
-    end_visits();
-    left = visit_state(slot, &reason) == VISIT_LEFT;
-    return left ? 0 : -1;
+    end_visits();               /* it has begun by now, or will not */
+    while (visit_state(slot, &reason) == VISIT_INSIDE)
+        poll(NULL, 0, 1);
+    return visit_state(slot, &reason) == VISIT_LEFT ? 0 : -1;
 }
 
-/* Does the script still wait in the slot? Read as foreign memory: it may be gone. */
+/* Does the script still wait in the slot, for all we know? Read as foreign memory: it may be gone. */
 static int is_pending(void) {
     int32_t pending = 0;
     struct iovec local = {&pending, sizeof pending}, remote = {loan.slot, sizeof pending};
-    return syscall(SYS_process_vm_readv, syscall(SYS_getpid), &local, 1, &remote, 1, 0) == sizeof pending && pending == 1;
+    return syscall(SYS_process_vm_readv, syscall(SYS_getpid), &local, 1, &remote, 1, 0) != sizeof pending || pending == 1;
 }
 
 static int write_script(void) {
-    char text[256];
+    char text[512];
     int ends[2] = {-1, -1};
     int fd = syscall(SYS_memfd_create, "pydbattach", 1 /* MFD_CLOEXEC */);
     if (fd < 0)
@@ -2175,8 +2176,13 @@ static int write_script(void) {
     remember(&loan.read, ends[0]);
     remember(&loan.write, ends[1]);
     fcntl(ends[0], F_SETFL, 0);         /* the script waits */
-    snprintf(text, sizeof text, "pyinjectcode = 1\nimport posix\nposix.close(%d)\ntry:\n while posix.read(%d, 1): pass\n"
-             "except BaseException: pass\ntry: posix.close(%d)\nexcept BaseException: pass\n", loan.script.fd, loan.read.fd, loan.read.fd);
+    /* The numbers may be the program's by the time that it runs. */
+    snprintf(text, sizeof text, "pyinjectcode = 1\nimport posix\ntry:\n if posix.fstat(%d)[1] == %llu: posix.close(%d)\n"
+             " while posix.fstat(%d)[1] == %llu and posix.read(%d, 1): pass\nexcept BaseException: pass\n"
+             "try:\n if posix.fstat(%d)[1] == %llu: posix.close(%d)\nexcept BaseException: pass\n",
+             loan.script.fd, (unsigned long long)loan.script.inode, loan.script.fd,
+             loan.read.fd, (unsigned long long)loan.read.inode, loan.read.fd,
+             loan.read.fd, (unsigned long long)loan.read.inode, loan.read.fd);
     snprintf(loan.script_name, sizeof loan.script_name, "/proc/self/fd/%d", loan.script.fd);
     ssize_t size = strlen(text);
     return write(loan.script.fd, text, size) == size && !access(loan.script_name, R_OK) ? 0 : -1;
@@ -2214,14 +2220,15 @@ static void lend_again(void) {
             end_loan();
         return;
     }
-    /* Its first act is to close itself. One that an audit hook has forbidden never will, and is not tried again. */
-    for (; is_ours(&loan.script) && used - begun < SURELY_NS; poll(NULL, 0, 1)) {
+    /* Its first act is to close itself. One that never does (no memory, say) is not tried again, nor are its descriptors
+     * closed: it may be on its way. */
+    for (end = now_ms() + LEND_MS; is_ours(&loan.script) && used - begun < SURELY_NS && now_ms() < end; poll(NULL, 0, 1)) {
         if ((used = cpu_time(loan.tid)) < 0)
             break;
         begun = begun < 0 ? used : begun;
     }
     if (is_ours(&loan.script)) {
-        drop_loan();
+        end_loan();
         loan.tid = 0;
     }
 }
@@ -2767,13 +2774,14 @@ static void run_keeper(void) {
     keep_channel();
     close_session();
     await_undo();
-    int64_t end = now_ms() + LEAVE_MS;        /* evaluators leave Python before we say good bye */
-    while (pydb_state.evaluator && !waiting_evaluator && evaluators && py.Py_IsInitialized() && now_ms() < end) {
+    int64_t end = now_ms() + LEAVE_MS;        /* our threads leave Python before we say good bye */
+    while (((pydb_state.evaluator && !waiting_evaluator && evaluators) || (messengers && loan.write.fd >= 0))
+           && py.Py_IsInitialized() && now_ms() < end) {
         struct timespec t = {0, 200000};
         syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);
     }
     end_visits();
-    end_loan();
+    end_loan();                 /* behind it the GIL may not come for a long time */
     loan.tid = 0;
     send_frame(WIRE_BYE, "", 0, 1, NULL);
     close_channel();

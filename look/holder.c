@@ -5,7 +5,8 @@
  *
  * That is the innermost function, and the innermost line that is not the standard library's: the one that the
  * reader has written. A second line tells where this thread may be asked to lend the GIL (lend() in pyinjectcode.c), if
- * its Python has a slot for that (PEP 768), which is free, and the thread computes:
+ * its Python has a slot for that (PEP 768), which is free, the thread computes, and no audit hook could forbid the script
+ * (Python would print that it has):
  *
  *     lend 4242 24 32 304 0 4 512
  *
@@ -87,8 +88,11 @@ void print_slot(FILE *to, struct dump *dump, const struct dump_thread *thread) {
     const struct layout *l = &dump->layout;
     const struct interpreter *one = &dump->interpreters[thread->interpreter];
     int32_t enabled, pending;
+    uint64_t hooks, own_hooks;
     if (!l->remote_path_size || l->free_threaded || !one->is_main || thread->state != HOLDS_GIL || thread->system_call != -1
         || read_memory(dump->memory, one->address + l->remote_enabled, &enabled, sizeof enabled) || enabled != 1
+        || read_memory(dump->memory, dump->target->python.runtime + l->remote_audits, &hooks, sizeof hooks) || hooks
+        || read_memory(dump->memory, one->address + l->remote_own_audits, &own_hooks, sizeof own_hooks) || own_hooks
         || read_memory(dump->memory, thread->state_address + l->thread_remote + l->remote_pending, &pending, sizeof pending) || pending)
         return;
     fprintf(to, "lend %d %" PRId32 " %d %" PRId32 " %" PRId32 " %" PRId32 " %" PRId32 "\n", thread->inner_tid, l->thread_breaker,

@@ -33,6 +33,8 @@
     field(remote_enabled) \
     field(remote_pending) \
     field(remote_path) \
+    field(remote_audits) \
+    field(remote_own_audits) \
     field(remote_path_size) \
     field(frame_size) \
     field(frame_previous) \
@@ -286,39 +288,39 @@
         .gc_collecting = 192, .gil_holder = 8, .gil_locked = 16, .gil_switches = 24, .gil_size = 208, .thread_next = 8, \
         .thread_interpreter = 16, .thread_frame = 72, .thread_ident = 152, .thread_native_id = 160, .thread_status = 32, \
         .thread_breaker = 24, .thread_remote = 304, .remote_enabled = 8076, .remote_pending = 0, .remote_path = 4, \
-        .remote_path_size = 512, .frame_size = 80, .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, \
-        .frame_locals = 80, .frame_owner = 74, .frame_bytecode = 0, .code_size = 208, .code_arguments = 52, \
-        .code_keyword_only = 60, .code_local_count = 80, .code_locals_plus = 72, .code_flags = 48, .code_first_line = 68, \
-        .code_file = 112, .code_name = 120, .code_qualified_name = 128, .code_lines = 136, .code_adaptive = 208, \
-        .code_first_traceable = 192, .code_thread_local = 0, .code_local_names = 96, .code_local_kinds = 104, .object_type \
-        = 8, .object_size = 16, .var_size = 16, .var_items = 24, .type_size = 416, .type_name = 24, .type_flags = 168, \
-        .type_basic_size = 32, .type_item_size = 40, .type_dict_offset = 288, .type_base = 256, .type_dict = 264, .type_mro \
-        = 344, .type_cached_keys = 880, .managed_dict = 24, .dict_used = 16, .dict_keys = 32, .dict_values = 40, \
-        .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, .keys_entry_count = 24, \
-        .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 40, .unicode_compact_size = \
-        56, .unicode_data = 56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items \
-        = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 32, .set_used = 24, \
-        .set_table = 40, .set_mask = 32, .module_dict = 16, .type_qualified_name = 872, .bytearray_start = 40, \
-        .function_qualified_name = 40, .generator_qualified_name = 32, .module_name = 48, .frame_mapping = 40, \
-        .frame_globals = 24, .has_tagged_lengths = 1, .has_tagged_references = 1, .has_count_flags = 1, .has_inline_values \
-        = 1}, \
+        .remote_audits = 10640, .remote_own_audits = 10912, .remote_path_size = 512, .frame_size = 80, .frame_previous = 8, \
+        .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = 74, .frame_bytecode = 0, .code_size = \
+        208, .code_arguments = 52, .code_keyword_only = 60, .code_local_count = 80, .code_locals_plus = 72, .code_flags = \
+        48, .code_first_line = 68, .code_file = 112, .code_name = 120, .code_qualified_name = 128, .code_lines = 136, \
+        .code_adaptive = 208, .code_first_traceable = 192, .code_thread_local = 0, .code_local_names = 96, \
+        .code_local_kinds = 104, .object_type = 8, .object_size = 16, .var_size = 16, .var_items = 24, .type_size = 416, \
+        .type_name = 24, .type_flags = 168, .type_basic_size = 32, .type_item_size = 40, .type_dict_offset = 288, \
+        .type_base = 256, .type_dict = 264, .type_mro = 344, .type_cached_keys = 880, .managed_dict = 24, .dict_used = 16, \
+        .dict_keys = 32, .dict_values = 40, .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind \
+        = 10, .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = \
+        40, .unicode_compact_size = 56, .unicode_data = 56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, \
+        .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = \
+        24, .tuple_items = 32, .set_used = 24, .set_table = 40, .set_mask = 32, .module_dict = 16, .type_qualified_name = \
+        872, .bytearray_start = 40, .function_qualified_name = 40, .generator_qualified_name = 32, .module_name = 48, \
+        .frame_mapping = 40, .frame_globals = 24, .has_tagged_lengths = 1, .has_tagged_references = 1, .has_count_flags = \
+        1, .has_inline_values = 1}, \
     {.version = 0x030e, .free_threaded = 1, .runtime_initialized = 776, .runtime_finalizing = 784, .runtime_interpreters = \
         808, .runtime_main = 816, .runtime_main_thread = 832, .interpreter_next = 7272, .interpreter_id = 7280, \
         .interpreter_threads = 7344, .interpreter_modules = 7712, .interpreter_gil = 16, .interpreter_gc = 7408, \
         .gc_collecting = 192, .gil_holder = 16, .gil_locked = 24, .gil_switches = 32, .gil_size = 216, .thread_next = 8, \
         .thread_interpreter = 16, .thread_frame = 72, .thread_ident = 152, .thread_native_id = 160, .thread_status = 32, \
         .thread_breaker = 24, .thread_remote = 304, .remote_enabled = 8108, .remote_pending = 0, .remote_path = 4, \
-        .remote_path_size = 512, .frame_size = 80, .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, \
-        .frame_locals = 80, .frame_owner = 78, .frame_bytecode = 72, .code_size = 232, .code_arguments = 68, \
-        .code_keyword_only = 76, .code_local_count = 96, .code_locals_plus = 88, .code_flags = 64, .code_first_line = 84, \
-        .code_file = 128, .code_name = 136, .code_qualified_name = 144, .code_lines = 152, .code_adaptive = 232, \
-        .code_first_traceable = 208, .code_thread_local = 224, .code_local_names = 112, .code_local_kinds = 120, \
-        .object_type = 24, .object_size = 32, .var_size = 32, .var_items = 40, .type_size = 432, .type_name = 40, \
-        .type_flags = 184, .type_basic_size = 48, .type_item_size = 56, .type_dict_offset = 304, .type_base = 272, \
-        .type_dict = 280, .type_mro = 360, .type_cached_keys = 896, .managed_dict = 8, .dict_used = 32, .dict_keys = 48, \
-        .dict_values = 56, .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, \
-        .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 32, .unicode_state = 48, .unicode_ascii_size = 56, \
-        .unicode_compact_size = 72, .unicode_data = 72, .unicode_kind_shift = 8, .unicode_compact_shift = 11, \
+        .remote_audits = 10640, .remote_own_audits = 17336, .remote_path_size = 512, .frame_size = 80, .frame_previous = 8, \
+        .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = 78, .frame_bytecode = 72, .code_size = \
+        232, .code_arguments = 68, .code_keyword_only = 76, .code_local_count = 96, .code_locals_plus = 88, .code_flags = \
+        64, .code_first_line = 84, .code_file = 128, .code_name = 136, .code_qualified_name = 144, .code_lines = 152, \
+        .code_adaptive = 232, .code_first_traceable = 208, .code_thread_local = 224, .code_local_names = 112, \
+        .code_local_kinds = 120, .object_type = 24, .object_size = 32, .var_size = 32, .var_items = 40, .type_size = 432, \
+        .type_name = 40, .type_flags = 184, .type_basic_size = 48, .type_item_size = 56, .type_dict_offset = 304, \
+        .type_base = 272, .type_dict = 280, .type_mro = 360, .type_cached_keys = 896, .managed_dict = 8, .dict_used = 32, \
+        .dict_keys = 48, .dict_values = 56, .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind \
+        = 10, .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 32, .unicode_state = 48, .unicode_ascii_size = \
+        56, .unicode_compact_size = 72, .unicode_data = 72, .unicode_kind_shift = 8, .unicode_compact_shift = 11, \
         .unicode_ascii_shift = 12, .bytes_items = 48, .long_size = 32, .long_digits = 40, .float_value = 32, .list_items = \
         40, .tuple_items = 48, .set_used = 40, .set_table = 56, .set_mask = 48, .module_dict = 32, .type_qualified_name = \
         888, .bytearray_start = 56, .function_qualified_name = 56, .generator_qualified_name = 48, .module_name = 64, \
@@ -330,39 +332,39 @@
         .gc_collecting = 112, .gil_holder = 8, .gil_locked = 16, .gil_switches = 24, .gil_size = 208, .thread_next = 8, \
         .thread_interpreter = 16, .thread_frame = 72, .thread_ident = 176, .thread_native_id = 184, .thread_status = 32, \
         .thread_breaker = 24, .thread_remote = 344, .remote_enabled = 8028, .remote_pending = 0, .remote_path = 4, \
-        .remote_path_size = 512, .frame_size = 80, .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, \
-        .frame_locals = 80, .frame_owner = 74, .frame_bytecode = 0, .code_size = 208, .code_arguments = 52, \
-        .code_keyword_only = 60, .code_local_count = 80, .code_locals_plus = 72, .code_flags = 48, .code_first_line = 68, \
-        .code_file = 112, .code_name = 120, .code_qualified_name = 128, .code_lines = 136, .code_adaptive = 208, \
-        .code_first_traceable = 192, .code_thread_local = 0, .code_local_names = 96, .code_local_kinds = 104, .object_type \
-        = 8, .object_size = 16, .var_size = 16, .var_items = 24, .type_size = 424, .type_name = 24, .type_flags = 168, \
-        .type_basic_size = 32, .type_item_size = 40, .type_dict_offset = 288, .type_base = 256, .type_dict = 264, .type_mro \
-        = 344, .type_cached_keys = 888, .managed_dict = 24, .dict_used = 16, .dict_keys = 32, .dict_values = 40, \
-        .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, .keys_entry_count = 24, \
-        .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = 40, .unicode_compact_size = \
-        56, .unicode_data = 56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, .unicode_ascii_shift = 6, .bytes_items \
-        = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = 24, .tuple_items = 32, .set_used = 24, \
-        .set_table = 40, .set_mask = 32, .module_dict = 16, .type_qualified_name = 880, .bytearray_start = 40, \
-        .function_qualified_name = 40, .generator_qualified_name = 32, .module_name = 40, .frame_mapping = 40, \
-        .frame_globals = 24, .has_tagged_lengths = 1, .has_tagged_references = 1, .has_count_flags = 1, .has_inline_values \
-        = 1}, \
+        .remote_audits = 10760, .remote_own_audits = 10888, .remote_path_size = 512, .frame_size = 80, .frame_previous = 8, \
+        .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = 74, .frame_bytecode = 0, .code_size = \
+        208, .code_arguments = 52, .code_keyword_only = 60, .code_local_count = 80, .code_locals_plus = 72, .code_flags = \
+        48, .code_first_line = 68, .code_file = 112, .code_name = 120, .code_qualified_name = 128, .code_lines = 136, \
+        .code_adaptive = 208, .code_first_traceable = 192, .code_thread_local = 0, .code_local_names = 96, \
+        .code_local_kinds = 104, .object_type = 8, .object_size = 16, .var_size = 16, .var_items = 24, .type_size = 424, \
+        .type_name = 24, .type_flags = 168, .type_basic_size = 32, .type_item_size = 40, .type_dict_offset = 288, \
+        .type_base = 256, .type_dict = 264, .type_mro = 344, .type_cached_keys = 888, .managed_dict = 24, .dict_used = 16, \
+        .dict_keys = 32, .dict_values = 40, .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind \
+        = 10, .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 16, .unicode_state = 32, .unicode_ascii_size = \
+        40, .unicode_compact_size = 56, .unicode_data = 56, .unicode_kind_shift = 2, .unicode_compact_shift = 5, \
+        .unicode_ascii_shift = 6, .bytes_items = 32, .long_size = 16, .long_digits = 24, .float_value = 16, .list_items = \
+        24, .tuple_items = 32, .set_used = 24, .set_table = 40, .set_mask = 32, .module_dict = 16, .type_qualified_name = \
+        880, .bytearray_start = 40, .function_qualified_name = 40, .generator_qualified_name = 32, .module_name = 40, \
+        .frame_mapping = 40, .frame_globals = 24, .has_tagged_lengths = 1, .has_tagged_references = 1, .has_count_flags = \
+        1, .has_inline_values = 1}, \
     {.version = 0x030f, .free_threaded = 1, .runtime_initialized = 904, .runtime_finalizing = 912, .runtime_interpreters = \
         936, .runtime_main = 944, .runtime_main_thread = 960, .interpreter_next = 7264, .interpreter_id = 7272, \
         .interpreter_threads = 7336, .interpreter_modules = 7592, .interpreter_gil = 16, .interpreter_gc = 7400, \
         .gc_collecting = 112, .gil_holder = 16, .gil_locked = 24, .gil_switches = 32, .gil_size = 216, .thread_next = 8, \
         .thread_interpreter = 16, .thread_frame = 72, .thread_ident = 176, .thread_native_id = 184, .thread_status = 32, \
         .thread_breaker = 24, .thread_remote = 344, .remote_enabled = 8036, .remote_pending = 0, .remote_path = 4, \
-        .remote_path_size = 512, .frame_size = 80, .frame_previous = 8, .frame_code = 0, .frame_instruction = 56, \
-        .frame_locals = 80, .frame_owner = 78, .frame_bytecode = 72, .code_size = 232, .code_arguments = 68, \
-        .code_keyword_only = 76, .code_local_count = 96, .code_locals_plus = 88, .code_flags = 64, .code_first_line = 84, \
-        .code_file = 128, .code_name = 136, .code_qualified_name = 144, .code_lines = 152, .code_adaptive = 232, \
-        .code_first_traceable = 208, .code_thread_local = 224, .code_local_names = 112, .code_local_kinds = 120, \
-        .object_type = 24, .object_size = 32, .var_size = 32, .var_items = 40, .type_size = 440, .type_name = 40, \
-        .type_flags = 184, .type_basic_size = 48, .type_item_size = 56, .type_dict_offset = 304, .type_base = 272, \
-        .type_dict = 280, .type_mro = 360, .type_cached_keys = 904, .managed_dict = 8, .dict_used = 32, .dict_keys = 48, \
-        .dict_values = 56, .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind = 10, \
-        .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 32, .unicode_state = 48, .unicode_ascii_size = 56, \
-        .unicode_compact_size = 72, .unicode_data = 72, .unicode_kind_shift = 8, .unicode_compact_shift = 11, \
+        .remote_audits = 10760, .remote_own_audits = 17288, .remote_path_size = 512, .frame_size = 80, .frame_previous = 8, \
+        .frame_code = 0, .frame_instruction = 56, .frame_locals = 80, .frame_owner = 78, .frame_bytecode = 72, .code_size = \
+        232, .code_arguments = 68, .code_keyword_only = 76, .code_local_count = 96, .code_locals_plus = 88, .code_flags = \
+        64, .code_first_line = 84, .code_file = 128, .code_name = 136, .code_qualified_name = 144, .code_lines = 152, \
+        .code_adaptive = 232, .code_first_traceable = 208, .code_thread_local = 224, .code_local_names = 112, \
+        .code_local_kinds = 120, .object_type = 24, .object_size = 32, .var_size = 32, .var_items = 40, .type_size = 440, \
+        .type_name = 40, .type_flags = 184, .type_basic_size = 48, .type_item_size = 56, .type_dict_offset = 304, \
+        .type_base = 272, .type_dict = 280, .type_mro = 360, .type_cached_keys = 904, .managed_dict = 8, .dict_used = 32, \
+        .dict_keys = 48, .dict_values = 56, .values_items = 8, .keys_log2_size = 8, .keys_log2_index_bytes = 9, .keys_kind \
+        = 10, .keys_entry_count = 24, .keys_indices = 32, .unicode_length = 32, .unicode_state = 48, .unicode_ascii_size = \
+        56, .unicode_compact_size = 72, .unicode_data = 72, .unicode_kind_shift = 8, .unicode_compact_shift = 11, \
         .unicode_ascii_shift = 12, .bytes_items = 48, .long_size = 32, .long_digits = 40, .float_value = 32, .list_items = \
         40, .tuple_items = 48, .set_used = 40, .set_table = 56, .set_mask = 48, .module_dict = 32, .type_qualified_name = \
         896, .bytearray_start = 56, .function_qualified_name = 56, .generator_qualified_name = 48, .module_name = 56, \

@@ -70,6 +70,8 @@ field("thread_remote", (14, 15, at(T, "remote_debugger_support")), told="debugge
 field("remote_enabled", (14, 15, at(I, "config.remote_debug")), told="debugger_support.remote_debugging_enabled")
 field("remote_pending", (14, 15, at("_PyRemoteDebuggerSupport", "debugger_pending_call")), told="debugger_support.debugger_pending_call")
 field("remote_path", (14, 15, at("_PyRemoteDebuggerSupport", "debugger_script_path")), told="debugger_support.debugger_script_path")
+field("remote_audits", (14, 15, at(R, "audit_hooks.head")))
+field("remote_own_audits", (14, 15, at(I, "audit_hooks")))
 field("remote_path_size", (14, 15, "_Py_MAX_SCRIPT_PATH_SIZE"), told="debugger_support.debugger_script_path_size")
 
 # -- frames: PyFrameObject up to 3.10, _PyInterpreterFrame after it
